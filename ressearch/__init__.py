@@ -1,0 +1,72 @@
+"""ressearch: neural-architecture search and depth scaling for residual networks.
+
+Top level: `Architecture`, `SearchSpace`, `build`, `cost`, `presets`, `Study`, `load`, `report`, `pick`. Importing
+the package costs little more than torch: Ray, pandas and seaborn are imported by the parts that need them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ressearch.architecture import Architecture
+from ressearch.cost import Cost, cost
+from ressearch.errors import RessearchError
+from ressearch.network import build, plan
+from ressearch.presets import presets
+from ressearch.space import SearchSpace
+
+if TYPE_CHECKING:
+    from ressearch.pick import pick
+    from ressearch.report import report
+    from ressearch.results import load
+    from ressearch.search.study import Study
+
+__version__ = "0.1.0"
+__all__ = [
+    "Architecture",
+    "Cost",
+    "RessearchError",
+    "SearchSpace",
+    "Study",
+    "build",
+    "cost",
+    "load",
+    "pick",
+    "plan",
+    "presets",
+    "report",
+]
+
+_LAZY = {
+    "Study": "ressearch.search.study",
+    "load": "ressearch.results",
+    "pick": "ressearch.pick",
+    "report": "ressearch.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the parts that need Ray, pandas or seaborn on first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ressearch' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+class _Package(ModuleType):
+    """Keeps `ressearch.cost`, `ressearch.pick` and `ressearch.report` the functions.
+
+    Python binds a submodule to its package when it is first imported; here the function of the same name is bound.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("cost", "pick", "report") and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

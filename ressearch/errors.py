@@ -1,0 +1,41 @@
+"""What can go wrong because of an input, one class a kind. The command line prints each as one line and exits with 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RessearchError(ValueError):
+    """Base of every error that a user can mend; its text is one line and needs no traceback."""
+
+
+class ArchitectureError(RessearchError):
+    """The fields do not describe a network."""
+
+
+class SpaceError(RessearchError):
+    """The search space is empty, upside down or names something that does not exist."""
+
+
+class StudyError(RessearchError):
+    """The study file, or a study directory, cannot be used."""
+
+
+class DataError(RessearchError):
+    """A data set is unknown, missing or damaged."""
+
+
+class BudgetError(RessearchError):
+    """Nothing fits the budget."""
+
+
+class ResourceError(RessearchError):
+    """The study asks for more than the machine has."""
+
+
+def nearest(name: object, known: Iterable[object]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest known name, or the list of known names if none is near."""
+    names = [str(item) for item in known]
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"

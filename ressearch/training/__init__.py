@@ -1,0 +1,6 @@
+"""Training one trial: a recipe, an engine that runs it epoch by epoch, and its replicates. Needs neither Ray nor Optuna."""
+
+from ressearch.training.engine import Engine, EpochResult
+from ressearch.training.recipe import Recipe
+
+__all__ = ["Engine", "EpochResult", "Recipe"]
