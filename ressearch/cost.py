@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
+from dataclasses import dataclass
 
 from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError
 from ressearch.layers import Cost, Shape
 from ressearch.network import Residual, plan
 
-__all__ = ["Cost", "cost"]
+__all__ = ["Budget", "Cost", "cost", "format_count", "parse_count"]
 
 
 def cost(
@@ -46,3 +48,51 @@ def cost(
 @functools.lru_cache(maxsize=4096)
 def _residual_cost(unit: Residual, shape: Shape) -> tuple[Cost, Shape]:
     return unit.trace(shape)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def parse_count(value: object) -> int:
+    """Read a count such as ``40M``, ``1.5k``, ``2e6`` or ``400000``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a count such as 400000 or 40M")
+    text = str(value).strip().lower().replace("_", "")
+    unit = text[-1:] if text[-1:] in _UNITS and text[-1:].isalpha() else ""
+    try:
+        count = float(text.removesuffix(unit)) * _UNITS[unit]
+    except ValueError:
+        raise ValueError(f"{value!r} is not a count such as 400000 or 40M") from None
+    if not (count > 0 and math.isfinite(count)):
+        raise ValueError(f"{value!r} is not a positive count")
+    return round(count)
+
+
+def format_count(count: float) -> str:
+    """Write a count in three digits with its unit: 855770 is ``856k``, 125747850 is ``126M``."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= 0.9995 * size:
+            return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:.0f}{unit}"
+    return f"{count:.3g}" if count != int(count) else str(int(count))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper bounds on cost; None is no bound."""
+
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_activations: int | None = None
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """The bounds that are set, by the name of the cost they bound."""
+        every = {field: getattr(self, f"max_{field}") for field in Cost._fields}
+        return {field: bound for field, bound in every.items() if bound is not None}
+
+    def allows(self, cost: Cost) -> bool:
+        """Return whether `cost` is within every bound."""
+        return all(getattr(cost, field) <= bound for field, bound in self.bounds.items())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{field} <= {format_count(bound)}" for field, bound in self.bounds.items()) or "no bound"

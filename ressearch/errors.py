@@ -15,7 +15,11 @@ class ArchitectureError(RessearchError):
 
 
 class SpaceError(RessearchError):
-    """The search space is empty, upside down or names something that does not exist."""
+    """The search space is empty, upside down or names something that does not exist; `key` says where, if known."""
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class StudyError(RessearchError):

@@ -44,6 +44,17 @@ class Splits:
     std: Tensor
     fingerprint: str
 
+    def to(self, device: torch.device) -> Splits:
+        """Return the parts on a device; the test part stays where it is."""
+        return Splits(
+            self.train.to(device),
+            self.validation.to(device),
+            self.test,
+            self.mean.to(device),
+            self.std.to(device),
+            self.fingerprint,
+        )
+
 
 def split(dataset: Dataset, seed: int, validation: float, test: float) -> Splits:
     """Split `dataset` by `seed`; `validation` and `test` are fractions of each class.

@@ -1,0 +1,264 @@
+"""The store: a journal of events, written as they happen, and two Parquet tables made from it.
+
+The journal (one JSON line an event) loses nothing when the process dies: every line that was written is read back. The
+tables are rewritten whole, atomically, at a pace that keeps their cost below a tenth of the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ressearch.architecture import Architecture
+from ressearch.cost import Cost
+from ressearch.errors import StudyError
+from ressearch.results.schema import CURVES, TRIALS, architecture_columns
+
+JOURNAL, TRIALS_FILE, CURVES_FILE = "journal.jsonl", "trials.parquet", "curves.parquet"
+STUDY_FILE, RUN_FILE = "study.yaml", "run.json"
+
+
+@dataclass
+class Tables:
+    """The rows of both tables, built event by event."""
+
+    trials: dict[int, dict[str, Any]] = field(default_factory=dict)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+
+    def apply(self, event: dict[str, Any]) -> None:
+        """Take in one event of the journal."""
+        kind, trial = event.pop("event"), event["trial"]
+        if kind == "start":
+            empty = dict.fromkeys(TRIALS.names)
+            self.trials[trial] = {**empty, **event, "status": "running", "epochs": 0, "train_seconds": 0.0}
+        elif kind == "epoch":
+            self._apply_epoch(self.trials[trial], event["results"])
+        else:
+            self.trials[trial].update(event)
+
+    def _apply_epoch(self, row: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
+        self.curves += [{"trial": row["trial"], **result} for result in results]
+        accuracies = [result["val_accuracy"] for result in results]
+        mean = statistics.fmean(accuracies)
+        row["epochs"] = results[0]["epoch"]
+        row["val_accuracy"] = mean
+        row["val_accuracy_std"] = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+        row["best_val_accuracy"] = max(mean, row["best_val_accuracy"] or 0.0)
+        row["seed_val_accuracies"] = accuracies
+        for key in ("val_loss", "train_accuracy", "train_loss"):
+            row[key] = statistics.fmean(result[key] for result in results)
+        row["train_seconds"] += sum(result["seconds"] for result in results)
+
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return (trials, curves) as DataFrames with the types of the schema."""
+        return _frame(self._trial_table()), _frame(pa.Table.from_pylist(self.curves, CURVES))
+
+    def _trial_table(self) -> pa.Table:
+        return pa.Table.from_pylist([self.trials[number] for number in sorted(self.trials)], TRIALS)
+
+    def write(self, directory: Path) -> None:
+        """Write both tables as Parquet, atomically."""
+        for name, table in (
+            (TRIALS_FILE, self._trial_table()),
+            (CURVES_FILE, pa.Table.from_pylist(self.curves, CURVES)),
+        ):
+            part = directory / f".{name}.part"
+            pq.write_table(table, part, compression="zstd")
+            part.replace(directory / name)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    return table.to_pandas()
+
+
+class Store:
+    """Writes a study's results as they come. One process, the driver, writes; anyone may read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.tables = Tables()
+        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")
+        self._written, self._write_seconds = 0.0, 0.0
+
+    def start(self, trial: int, architecture: Architecture, cost: Cost, recipe: str, seeds: Sequence[int]) -> None:
+        """Record that a trial started."""
+        self._record(
+            "start",
+            trial=trial,
+            name=architecture.name,
+            started_at=_now(),
+            depth=architecture.depth,
+            recipe=recipe,
+            seeds=list(seeds),
+            **cost._asdict(),
+            **architecture_columns(architecture),
+        )
+
+    def epoch(self, trial: int, results: Iterable[dict[str, Any]]) -> None:
+        """Record one epoch of every replicate of a trial."""
+        self._record("epoch", trial=trial, results=list(results))
+
+    def end(self, trial: int, status: str, reason: str | None, **columns: Any) -> None:
+        """Record what became of a trial and what it spent."""
+        row = self.tables.trials[trial]
+        ended = _now()
+        self._record(
+            "end",
+            trial=trial,
+            status=status,
+            reason=reason,
+            ended_at=ended,
+            wall_seconds=(ended - row["started_at"]) / 1000,
+            **columns,
+        )
+
+    def _record(self, event: str, **values: Any) -> None:
+        record = {"event": event, **values}
+        self._journal.write(json.dumps(record) + "\n")
+        self._journal.flush()
+        self.tables.apply(record)
+        # Rewriting the tables costs more as they grow: wait ten times as long as the last writing took.
+        if event == "end" and time.monotonic() - self._written > max(1.0, 10 * self._write_seconds):
+            self.write()
+
+    def write(self) -> None:
+        """Write the Parquet tables now."""
+        began = time.monotonic()
+        self.tables.write(self.directory)
+        self._written = time.monotonic()
+        self._write_seconds = self._written - began
+
+    def close(self) -> None:
+        """Write the tables a last time and close the journal."""
+        self.write()
+        self._journal.close()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study directory, read.
+
+    Attributes:
+        directory: where it lies.
+        trials: one row a trial; columns as `ressearch.results.schema.TRIALS`.
+        curves: one row an epoch of a replicate; columns as `ressearch.results.schema.CURVES`.
+        run: versions, machine, times and command of the run.
+        study_text: the study file, verbatim.
+    """
+
+    directory: Path
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    run: dict[str, Any]
+    study_text: str
+
+    def __iter__(self) -> Any:
+        """Unpack as ``trials, curves = ressearch.load(directory)``."""
+        return iter((self.trials, self.curves))
+
+
+def load(directory: str | Path) -> Results:
+    """Read a study directory, finished or not.
+
+    Returns:
+        `Results`; unpack it as ``trials, curves = ressearch.load(directory)``.
+
+    Raises:
+        StudyError: the directory is missing or holds no study, or a file in it is damaged.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
+    if not (path / RUN_FILE).is_file():
+        raise StudyError(f"{directory}: holds no study (no {RUN_FILE})")
+    run = read_run(path)
+    if (path / JOURNAL).is_file():
+        tables = _replay(path / JOURNAL)
+        if not is_alive(run):
+            for row in tables.trials.values():
+                if row["status"] == "running":
+                    row.update(status="interrupted", reason="the study's process ended")
+        trials, curves = tables.frames()
+    else:
+        trials, curves = (_read_table(path / name) for name in (TRIALS_FILE, CURVES_FILE))
+    study = path / STUDY_FILE
+    return Results(path, trials, curves, run, study.read_text(encoding="utf-8") if study.is_file() else "")
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return _frame(pq.read_table(path))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: missing, and there is no journal to make it from") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StudyError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+
+
+def _replay(journal: Path) -> Tables:
+    """Read the journal back. A last line cut short by a kill is left out; a damaged line elsewhere is an error."""
+    tables = Tables()
+    lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            tables.apply(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines):
+                break
+            raise StudyError(f"{journal}:{number}: damaged line") from None
+    return tables
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """Return what is known of the run: versions, machine, process, planned trials. Raises StudyError if damaged."""
+    try:
+        run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{directory / RUN_FILE}: damaged: {error}") from None
+    if not isinstance(run, dict):
+        raise StudyError(f"{directory / RUN_FILE}: damaged: expected a mapping")
+    return run
+
+
+def write_run(directory: Path, run: dict[str, Any]) -> None:
+    """Write what is known of the run, atomically."""
+    part = directory / f".{RUN_FILE}.part"
+    part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    part.replace(directory / RUN_FILE)
+
+
+def is_alive(run: dict[str, Any]) -> bool:
+    """Return whether the process that writes the study still runs (unknown, so yes, on another machine)."""
+    if run.get("ended_at") is not None:
+        return False
+    if run.get("host") != socket.gethostname():
+        return True
+    try:
+        os.kill(int(run["pid"]), 0)
+    except (ProcessLookupError, KeyError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def to_record(result: Any) -> dict[str, Any]:
+    """Return an `EpochResult` as a row of the curves."""
+    return dataclasses.asdict(result)

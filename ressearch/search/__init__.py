@@ -1,0 +1,1 @@
+"""Studies: the file's schema, samplers and schedulers, and the runner that makes Ray Tune carry them out."""

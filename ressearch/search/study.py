@@ -1,0 +1,323 @@
+"""Study: what a study file says. A question, a space, data, a recipe, a search and resources, all validated before
+anything runs. `Study.from_file(...).run()` carries it out (runner.py)."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ressearch.architecture import Architecture
+from ressearch.cost import Budget, parse_count
+from ressearch.data import DATASETS, Dataset, Splits, load_dataset, split
+from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
+from ressearch.search import documents
+from ressearch.search.schedulers import SCHEDULERS
+from ressearch.space import SearchSpace
+from ressearch.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ressearch.search.monitor import Monitor
+
+Count = Annotated[int, BeforeValidator(parse_count)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
+"""What a search may optimise, and in which direction."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpaceSection(_Section):
+    """The networks: either `grid` (every combination) or `search` (sampled); keys as in `SearchSpace`."""
+
+    grid: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> SpaceSection:
+        if (self.grid is None) == (self.search is None):
+            raise ValueError("expected either 'grid' (every combination) or 'search' (sampled)")
+        return self
+
+    @property
+    def form(self) -> Literal["grid", "search"]:
+        """Which of the two forms is used."""
+        return "grid" if self.grid is not None else "search"
+
+
+class DataSection(_Section):
+    """The data: a registered name, and the fractions of each class held out by the study's seed."""
+
+    name: str = "digits"
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise ValueError(f"'{name}' is unknown; {nearest(name, DATASETS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> DataSection:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation:g} + test {self.test:g} leave nothing to train on")
+        return self
+
+
+class Named(_Section):
+    """A sampler or a scheduler: its name and options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+def _to_mapping(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _to_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class SearchSection(_Section):
+    """How architectures are proposed, stopped and judged.
+
+    Attributes:
+        trials: how many; None for a grid is all of it.
+        sampler: ``tpe``, ``random``, ``nsga2``, or ``grid`` (the default, and only, one for a grid).
+        scheduler: ``asha`` or ``fifo``.
+        objective: one or several of `OBJECTIVES`; the scheduler and the order of the tables follow the first.
+        constraints: bounds on cost; dearer architectures are never proposed.
+    """
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    sampler: Annotated[Named, BeforeValidator(_to_mapping)] | None = None
+    scheduler: Annotated[Named, BeforeValidator(_to_mapping)] = Named(name="fifo")
+    objective: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ("val_accuracy",)
+    constraints: Constraints = Field(default_factory=lambda: Constraints())
+
+
+class Constraints(_Section):
+    """Bounds on cost, such as ``max_macs: 40M``."""
+
+    max_params: Count | None = None
+    max_macs: Count | None = None
+    max_activations: Count | None = None
+
+
+class ResourcesSection(_Section):
+    """What a trial gets.
+
+    Attributes:
+        cpus_per_trial: CPU cores, also its threads.
+        gpus_per_trial: GPUs, fractions allowed; None gives each trial a whole GPU where there are any.
+        concurrency: most trials at once; None is as many as the machine holds.
+    """
+
+    cpus_per_trial: Positive = 1
+    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+class Study(BaseModel):
+    """A study: a space, data, a recipe, a search, resources.
+
+    Example:
+        >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})
+        >>> study.planned_trials
+        4
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "study"
+    question: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    space: SpaceSection
+    data: DataSection = DataSection()
+    recipe: Recipe = Recipe()
+    search: SearchSection = SearchSection()
+    resources: ResourcesSection = ResourcesSection()
+
+    _document: documents.Document = PrivateAttr()
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
+        """Read and validate a study file; `overrides` are ``key.path=value`` texts, as ``--set`` takes them.
+
+        Raises StudyError (or SpaceError, BudgetError, DataError) with file, line, key, value and remedy in one line.
+        """
+        document = documents.read(path, overrides)
+        document.values.setdefault("name", Path(path).stem)
+        return cls._validated(document)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Study:
+        """Validate a study given as a mapping. Raises as `from_file` does."""
+        text = yaml.safe_dump(dict(values), sort_keys=False)
+        return cls._validated(documents.parse(text, "study"))
+
+    @classmethod
+    def _validated(cls, document: documents.Document) -> Study:
+        try:
+            study = cls.model_validate(document.values)
+        except ValidationError as error:
+            raise documents.explain(error, document, cls) from None
+        study._document = document
+        study._check_search()
+        try:
+            _ = study.search_space
+        except SpaceError as error:
+            path = ("space", study.space.form, *([error.key] if error.key else []))
+            raise document.error(path, str(error)) from None
+        except BudgetError as error:
+            raise BudgetError(f"{document.place(('search', 'constraints'))}: {error}") from None
+        except DataError as error:
+            raise document.error(("data",), str(error)) from None
+        return study
+
+    def _check_search(self) -> None:
+        from ressearch.search.samplers import SAMPLERS
+
+        search, refuse = self.search, self._document.error
+        names = ["grid"] if self.space.form == "grid" else list(SAMPLERS)
+        if search.sampler is not None:
+            _check_named(self._document, "sampler", search.sampler, names, SAMPLERS)
+        _check_named(self._document, "scheduler", search.scheduler, list(SCHEDULERS), SCHEDULERS)
+        for objective in search.objective:
+            if objective not in OBJECTIVES:
+                raise refuse(
+                    ("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}"
+                )
+        if not search.objective or search.objective[0] not in ("val_accuracy", "val_loss"):
+            raise refuse(("search", "objective"), "the first objective must be val_accuracy or val_loss")
+        if self.space.form == "search" and search.trials is None:
+            raise refuse(("search",), "trials: missing; a sampled space needs a number of trials")
+
+    @property
+    def text(self) -> str:
+        """The study file, verbatim."""
+        return self._document.text
+
+    def place(self, *path: str | int) -> str:
+        """Return ``file:line: key`` of a key path, for messages."""
+        return self._document.place(path)
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """What ``--set`` changed, by key."""
+        return {".".join(map(str, path)): value for path, value in self._document.overrides.items()}
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return load_dataset(self.data.name)
+
+    def splits(self) -> Splits:
+        """Return the study's train, validation and test parts, fixed by its seed."""
+        return split(self.dataset, self.seed, self.data.validation, self.data.test)
+
+    @functools.cached_property
+    def search_space(self) -> SearchSpace:
+        """The space, bounded by the constraints, for the data's shape."""
+        return SearchSpace(
+            self.space.grid if self.space.form == "grid" else self.space.search,  # type: ignore[arg-type]
+            Budget(**self.search.constraints.model_dump()),
+            self.dataset.input_shape,
+            len(self.dataset.classes),
+        )
+
+    @functools.cached_property
+    def planned_trials(self) -> int:
+        """How many trials the study will run: the asked number, or fewer if the space holds no more networks."""
+        asked, space = self.search.trials, self.search_space
+        if self.space.form == "grid":
+            return sum(1 for _ in itertools.islice(space.enumerate(), asked))
+        assert asked is not None
+        if space.size > 200_000:
+            return asked
+        return sum(1 for _ in itertools.islice(space.enumerate(), asked))
+
+    def check(self) -> dict[str, Any]:
+        """Return the space's size, its cheapest and dearest network and the estimated time; trains nothing."""
+        from ressearch.search.estimate import check
+
+        return check(self)
+
+    def run(self, out: str | Path | None = None, monitor: Monitor | None = None) -> Path:
+        """Run the study; returns its directory, which `ressearch.load`, `report` and `pick` read.
+
+        Args:
+            out: the directory to write [``runs/NAME``]; must not hold a study.
+            monitor: is told of every event; None is silent.
+
+        Raises:
+            StudyError: `out` holds something already.
+            ResourceError: a trial asks for more than the machine has.
+        """
+        from ressearch.search.runner import run
+
+        return run(self, Path(out) if out is not None else Path("runs") / self.name, monitor)
+
+
+def _check_named(
+    document: documents.Document, key: str, named: Named, names: list[str], registry: Mapping[str, Any]
+) -> None:
+    if named.name not in names:
+        where = "of a grid " if names == ["grid"] else ""
+        raise document.error(
+            ("search", key), f"{key} {where}'{named.name}' is unknown; {nearest(named.name, names)}"
+        )
+    if named.name not in registry:
+        return
+    signature = inspect.signature(registry[named.name])
+    known = [
+        name for name in signature.parameters if name not in ("seed", "metric", "mode", "epochs", "options")
+    ]
+    for option in named.options:
+        if option not in known:
+            hint = nearest(option, known) if known else "it has none"
+            raise document.error(("search", key, option), f"no option of '{named.name}'; {hint}")
+        if not isinstance(named.options[option], int | float) or named.options[option] < 0:
+            raise document.error(
+                ("search", key, option), f"{named.options[option]!r} is not a number of at least 0"
+            )
+
+
+SearchSection.model_rebuild()
+Study.model_rebuild()
+
+__all__ = [
+    "OBJECTIVES",
+    "Architecture",
+    "RessearchError",
+    "Study",
+    "StudyError",
+]
