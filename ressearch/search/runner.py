@@ -118,14 +118,15 @@ def _ray() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune"):  # a trial that fails is recorded with its reason; no traceback besides
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     ray.init(
         address="local",
         num_cpus=available_cpus(),
         num_gpus=torch.cuda.device_count(),
         include_dashboard=False,
         log_to_driver=False,
-        logging_level=logging.ERROR,
+        logging_level=logging.CRITICAL,
         object_store_memory=256 * 1024**2,
         _node_ip_address="127.0.0.1",
     )
@@ -171,6 +172,7 @@ def _tune(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str((directory / ".tune").resolve()),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[Recorder(study, store, monitor, devices=gpus or cpus)],
             verbose=0,
         ),

@@ -1,0 +1,104 @@
+"""What every figure of a report shares: the registry, the style, colours and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from ressearch.cost import format_count
+from ressearch.results import Results
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its title, the sentence that says what it shows (computed from the data), and how to read it."""
+
+    name: str
+    title: str
+    sentence: str
+    caption: str
+    figure: Figure
+
+
+Maker = Callable[[Results], Plot | None]
+
+PLOTS: dict[str, Maker] = {}
+"""Every plot by name, in the order of the report; a maker returns None where the study has nothing to show."""
+
+
+def plot(name: str) -> Callable[[Maker], Maker]:
+    """Register a maker as plot `name`."""
+
+    def register(maker: Maker) -> Maker:
+        PLOTS[name] = maker
+        return maker
+
+    return register
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Apply the report's look within the block."""
+    settings = {"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "ressearch"}
+    with sns.axes_style("whitegrid", settings), sns.plotting_context("notebook", font_scale=0.95):
+        yield
+
+
+def panels(count: int, height: float = 4.2) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels side by side, each the same size."""
+    figure = Figure(figsize=(5.6 * count if count > 1 else 7.2, height), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)
+    return figure, list(axes[0])
+
+
+def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
+    """Return one colour-blind-safe colour a name; the plain network is always the same vermilion."""
+    palette = sns.color_palette("colorblind", 10)
+    others = [index for index in (0, 2, 4, 1, 5, 6, 8, 9, 7) if index != 3]
+    chosen = {}
+    for name in names:
+        chosen[name] = palette[3] if name == "none" else palette[others[len(chosen) % len(others)]]
+    return chosen
+
+
+def skip_label(name: str) -> str:
+    """Return a skip style as a legend says it."""
+    return {"none": "none (plain)", "identity": "identity (residual)"}.get(name, name)
+
+
+def depth_axis(axes: Axes, depths: Sequence[int]) -> None:
+    """Make x a logarithmic depth axis with a tick at (a readable choice of) the depths that were trained."""
+    axes.set_xscale("log")
+    kept: list[int] = []
+    for depth in sorted(depths):
+        if not kept or depth >= 1.18 * kept[-1]:
+            kept.append(depth)
+    axes.set_xticks(kept, [str(depth) for depth in kept])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("depth (weighted layers)")
+
+
+def count_axis(axes: Axes, label: str) -> None:
+    """Make x a logarithmic axis of counts, written 100k, 1M, …"""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.set_xlabel(label)
+
+
+def accuracy_axis(axes: Axes, label: str, chance: float | None = None) -> None:
+    """Label y as an accuracy, with chance level drawn if given."""
+    axes.set_ylabel(label)
+    axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
+    if chance is not None:
+        axes.axhline(chance, color="0.55", linestyle=":", linewidth=1.2)
+        axes.annotate(
+            "chance", (0.995, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+            fontsize="small", color="0.45",
+        )

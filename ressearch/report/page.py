@@ -1,0 +1,181 @@
+"""The page: one self-contained HTML file and one Markdown file from the same content, with figures and CSV tables."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from ressearch.cost import format_count
+from ressearch.report import plots  # noqa: F401  (registers the plots)
+from ressearch.report.figures import PLOTS, Plot, style
+from ressearch.report.statistics import mean_interval, proportion_error
+from ressearch.report.tables import csv_tables, page_tables
+from ressearch.results import Results
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report says, before it is laid out."""
+
+    title: str
+    question: str
+    answer: str
+    state: str
+    figures: list[Plot]
+    tables: dict[str, tuple[str, pd.DataFrame]]
+    method: list[str]
+    facts: dict[str, str]
+    study_text: str
+    overrides: dict[str, str]
+
+
+def compose(results: Results) -> Content:
+    """Compute everything a report says from the results."""
+    run = results.run
+    with style():
+        made = [maker(results) for maker in PLOTS.values()]
+    figures = [one for one in made if one is not None]
+    return Content(
+        title=run["name"],
+        question=run["question"],
+        answer=_answer(results, figures),
+        state=_state(results),
+        figures=figures,
+        tables=page_tables(results),
+        method=_method(results),
+        facts=_facts(results),
+        study_text=results.study_text.rstrip(),
+        overrides=run["overrides"],
+    )
+
+
+def _answer(results: Results, figures: list[Plot]) -> str:
+    done = results.trials[results.trials["status"] == "completed"]
+    if done.empty:
+        return "No trial has trained every epoch yet."
+    best = done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
+    interval = mean_interval(list(best["seed_val_accuracies"]))
+    text = (
+        f"The best of {len(done)} fully trained networks is {best['name']} (depth {best['depth']}, "
+        f"{format_count(best['params'])} parameters, {format_count(best['macs'])} MACs): "
+        f"validation accuracy {interval}."
+    )
+    is_grid = results.run["study"]["space"]["grid"] is not None
+    if is_grid and figures and figures[0].name == "depth_accuracy":
+        return f"{figures[0].sentence} {text}"
+    return text
+
+
+def _state(results: Results) -> str:
+    counts = results.trials["status"].value_counts()
+    listed = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none started"
+    return f"{len(results.trials)} of {results.run['planned_trials']} planned trials: {listed}."
+
+
+def _method(results: Results) -> list[str]:
+    run = results.run
+    study, examples = run["study"], run["examples"]
+    recipe = study["recipe"]
+    seeds = len(recipe["seeds"])
+    done = results.trials[results.trials["status"] == "completed"]
+    typical = done["val_accuracy"].max() if len(done) else 0.5
+    lines = [
+        f"Data: {run['data_source']}. Split once by seed {study['seed']}, stratified by class, into "
+        f"{examples['train']} training, {examples['validation']} validation and {examples['test']} test examples "
+        f"(fingerprint {run['split_fingerprint']}). Normalised by the training part.",
+        "The test split was not used: every accuracy here is a validation accuracy, and the validation split also "
+        "ranked the networks, so the best of many is flattered by the choice.",
+        f"Each trial trained {seeds} {'replicates (seeds)' if seeds > 1 else 'replicate (one seed)'} of one network. "
+        + (
+            "Intervals are 95 % Student-t intervals over seeds. They cover initialisation and data order, not the "
+            "choice of validation examples"
+            if seeds > 1
+            else "With one seed there are no intervals. The choice of validation examples alone"
+        )
+        + (
+            f": {examples['validation']} of them alone leave an accuracy of {typical:.3f} uncertain by about "
+            f"±{proportion_error(typical, examples['validation']):.3f}."
+        ),
+        f"Recipe: {recipe['optimizer']}, peak learning rate {recipe['lr']:g}, {recipe['schedule']} schedule, "
+        f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g} on "
+        f"weights only, augmentation {', '.join(recipe['augmentation']) or 'none'}; the same for every network.",
+    ]
+    search = study["search"]
+    if study["space"]["grid"] is None:
+        sampler = (search["sampler"] or {"name": "tpe"})["name"]
+        lines.append(
+            f"Search: {run['planned_trials']} trials proposed by {sampler}, scheduled by {search['scheduler']['name']}. "
+            "A network that exceeds the constraints, or was proposed before, is not proposed."
+        )
+    else:
+        lines.append(f"Search: none; every combination of the grid was trained ({search['scheduler']['name']}).")
+    lines.append("Comparisons of several pairs are not corrected for their number.")
+    return lines
+
+
+def _facts(results: Results) -> dict[str, str]:
+    run = results.run
+    facts = {"command": run["command"]}
+    start = datetime.datetime.fromisoformat(run["started_at"])
+    facts["started"] = f"{start:%Y-%m-%d %H:%M} UTC"
+    if run["ended_at"]:
+        seconds = (datetime.datetime.fromisoformat(run["ended_at"]) - start).total_seconds()
+        facts["wall time"] = f"{seconds:.0f} s, Ray's start included"
+    machine = run["machine"]
+    gpus = ", ".join(machine["gpus"]) or "no GPU"
+    facts["machine"] = f"{machine['system']}, {machine['cpu_cores']} CPU cores, {gpus}"
+    facts["trials at once"] = (
+        f"{run['concurrency']}, each with {run['cpus_per_trial']:g} CPU cores and {run['gpus_per_trial']:g} GPUs"
+    )
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    return facts
+
+
+def write(results: Results, directory: Path) -> Path:
+    """Write `report.html`, `report.md`, `figures/` and `tables/` into a directory; returns the HTML file."""
+    (directory / "figures").mkdir(parents=True, exist_ok=True)
+    (directory / "tables").mkdir(exist_ok=True)
+    content = compose(results)
+    svgs: dict[str, Markup] = {}
+    for one in content.figures:
+        one.figure.savefig(directory / "figures" / f"{one.name}.png", dpi=150)
+        text = io.StringIO()
+        one.figure.savefig(text, format="svg", metadata={"Date": None})
+        (directory / "figures" / f"{one.name}.svg").write_text(text.getvalue(), encoding="utf-8")
+        svgs[one.name] = Markup(text.getvalue()[text.getvalue().index("<svg") :])
+    for name, table in csv_tables(results).items():
+        _plain_lists(table).to_csv(directory / "tables" / f"{name}.csv", index=False)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ressearch.report"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "report.md")):
+        text_out = environment.get_template(template).render(content=content, svgs=svgs, markdown=_markdown)
+        (directory / name).write_text(text_out, encoding="utf-8")
+    return directory / "report.html"
+
+
+def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with lists as JSON, which every reader of CSV can parse."""
+
+    def plain(value: Any) -> Any:
+        return json.dumps(list(value)) if hasattr(value, "__len__") and not isinstance(value, str) else value
+
+    return table.apply(lambda column: column.map(plain) if column.dtype == object else column)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown."""
+    rows = [[str(name) for name in table.columns], ["---"] * len(table.columns)]
+    rows += [[str(value).replace("|", "\\|") for value in row] for row in table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

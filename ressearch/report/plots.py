@@ -1,0 +1,258 @@
+"""The figures of a report. Each maker draws one and says in a sentence, computed from the data, what it shows.
+
+To add a plot, write a maker here under ``@plot``; the page finds it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from ressearch.cost import format_count
+from ressearch.report.figures import (
+    Plot,
+    accuracy_axis,
+    colours,
+    count_axis,
+    depth_axis,
+    panels,
+    plot,
+    skip_label,
+)
+from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
+from ressearch.results import Results
+from ressearch.results.aggregate import replicates
+
+
+def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
+    """Return, for each skip style and depth, the best completed trial and its mean and interval over seeds.
+
+    Columns: skip, depth, trials (how many compete), trial, name, params, macs, seeds, mean, low, high.
+    """
+    done = replicates(results)
+    done = done[done["status"] == "completed"]
+    rows = []
+    for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):  # type: ignore[misc]
+        best = cell.groupby("trial")["val_accuracy"].mean().idxmax()
+        chosen = cell[cell["trial"] == best]
+        interval = mean_interval(chosen[score].to_list())
+        first = chosen.iloc[0]
+        rows.append(
+            {
+                "skip": skip,
+                "depth": depth,
+                "trials": cell["trial"].nunique(),
+                "trial": best,
+                "name": first["name"],
+                "params": first["params"],
+                "macs": first["macs"],
+                "seeds": interval.n,
+                "mean": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@plot("depth_accuracy")
+def depth_accuracy(results: Results) -> Plot | None:
+    """Depth against validation and training accuracy, one line a skip style, intervals over seeds."""
+    table = depth_table(results)
+    if table.empty or table["depth"].nunique() < 2:
+        return None
+    is_best_of_many = bool((table["trials"] > 1).any())
+    chance = 1 / results.run["num_classes"]
+    figure, (left, right) = panels(2)
+    for axes, score, label in (
+        (left, "val_accuracy", "validation accuracy"),
+        (right, "train_accuracy", "training accuracy"),
+    ):
+        _depth_lines(axes, depth_table(results, score))
+        if is_best_of_many:
+            others = results.trials[results.trials["status"] == "completed"]
+            axes.scatter(others["depth"], others[score], s=12, color="0.6", zorder=1, label="other networks")
+        depth_axis(axes, table["depth"].unique().tolist())
+        accuracy_axis(axes, label, chance)
+    left.legend(title="skip connection", loc="best", frameon=True)
+    chosen = " Where several networks share a depth, the line takes the best by validation accuracy." if is_best_of_many else ""
+    return Plot(
+        "depth_accuracy",
+        "Depth versus accuracy",
+        _depth_sentence(results, table),
+        "Points are means over seeds after the last epoch; bars are 95 % intervals (Student t over seeds, "
+        f"{_seeds(table)}). Right: the same networks on their training data.{chosen} The dotted line is chance.",
+        figure,
+    )
+
+
+def _depth_lines(axes: Axes, table: pd.DataFrame) -> None:
+    palette = colours(sorted(table["skip"].unique()))
+    for place, (skip, line) in enumerate(table.groupby("skip")):
+        # A slight shift keeps the intervals of two styles apart where they overlap.
+        depth = line["depth"] * 1.015 ** (place - (table["skip"].nunique() - 1) / 2)
+        bars = [(line["mean"] - line["low"]).fillna(0), (line["high"].clip(upper=1) - line["mean"]).fillna(0).clip(lower=0)]
+        axes.errorbar(
+            depth, line["mean"], yerr=bars, color=palette[str(skip)], marker="o", markersize=6, linewidth=2,
+            capsize=4, label=skip_label(str(skip)), zorder=3,
+        )
+
+
+def _depth_sentence(results: Results, table: pd.DataFrame) -> str:
+    parts = []
+    for skip, line in table.groupby("skip"):
+        line = line.sort_values("depth")
+        low, high = line.iloc[0], line.iloc[-1]
+        if len(line) < 2:
+            continue
+        change = difference_interval(_values(results, high["trial"]), _values(results, low["trial"]))
+        verb = "falls" if change.high < 0 else "rises" if change.low > 0 else "goes"
+        extra = "" if verb != "goes" else ", a change its seeds cannot tell from none" if change.n > 1 else ", one seed"
+        parts.append(
+            f"with skip {skip_label(str(skip))} accuracy {verb} from {low['mean']:.3f} at depth {low['depth']} "
+            f"to {high['mean']:.3f} at depth {high['depth']}{extra}"
+        )
+    sentence = "; ".join(parts)
+    sentence = f"{sentence[:1].upper()}{sentence[1:]}." if sentence else "Each skip style was trained at one depth only."
+    return " ".join([sentence, _deepest_comparison(results, table)]).strip()
+
+
+def _deepest_comparison(results: Results, table: pd.DataFrame) -> str:
+    """Compare plain and residual networks at the greatest depth that both have."""
+    by_skip = {str(skip): line.set_index("depth") for skip, line in table.groupby("skip")}
+    others = [skip for skip in by_skip if skip != "none"]
+    if "none" not in by_skip or not others:
+        return ""
+    best = "identity" if "identity" in others else others[0]
+    common = sorted(set(by_skip["none"].index) & set(by_skip[best].index))
+    if not common:
+        return ""
+    depth = common[-1]
+    trials = [by_skip[skip].loc[depth, "trial"] for skip in (best, "none")]
+    gap = difference_interval(*(_values(results, trial) for trial in trials))
+    spread = f"95 % interval {gap.low:+.3f} to {gap.high:+.3f}, Welch" if gap.n > 1 else "one seed each, no interval"
+    return f"At depth {depth} the difference between {best} and plain is {gap.mean:+.3f} ({spread})."
+
+
+def _values(results: Results, trial: int) -> list[float]:
+    row = results.trials.set_index("trial").loc[trial]
+    return list(row["seed_val_accuracies"])
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    counts = sorted(table["seeds"].unique())
+    return f"{counts[0]} seeds" if counts == [counts[0]] and counts[0] > 1 else (
+        "one seed, so no bars" if counts == [1] else f"{counts[0]} to {counts[-1]} seeds"
+    )
+
+
+@plot("cost_accuracy")
+def cost_accuracy(results: Results) -> Plot | None:
+    """Validation accuracy against MACs and parameters, with the Pareto front."""
+    done = results.trials[results.trials["status"] == "completed"]
+    if len(done) < 2:
+        return None
+    figure, axes = panels(2)
+    palette = colours(sorted(done["skip"].unique()))
+    for place, (panel, cost, label) in enumerate(
+        zip(axes, ("macs", "params"), ("MACs per input (FLOPs = 2 × MACs)", "parameters"), strict=True)
+    ):
+        front = pareto_front(done, cost, "val_accuracy")
+        panel.step(front[cost], front["val_accuracy"], where="post", color="0.25", linewidth=1.4, zorder=1, label="Pareto front")
+        for skip, points in done.groupby("skip"):
+            reach = [mean_interval(list(values)).half_width for values in points["seed_val_accuracies"]]
+            panel.errorbar(
+                points[cost], points["val_accuracy"], yerr=[0 if math.isnan(one) else one for one in reach],
+                fmt="o", markersize=6, color=palette[str(skip)], elinewidth=0.9, alpha=0.85, label=skip_label(str(skip)),
+            )
+        low = done["val_accuracy"].min()
+        panel.set_ylim(bottom=max(0.0, low - 0.08 * (1.02 - low)), top=1.02)
+        count_axis(panel, label)
+        accuracy_axis(panel, "validation accuracy" if place == 0 else "")
+    axes[0].legend(loc="best", frameon=True)
+    front = pareto_front(done, "macs", "val_accuracy")
+    cheap, best = front.iloc[0], front.iloc[-1]
+    sentence = (
+        f"The best network, {best['name']}, reaches {best['val_accuracy']:.3f} with {format_count(best['macs'])} MACs "
+        f"and {format_count(best['params'])} parameters"
+    )
+    near = front[front["val_accuracy"] >= best["val_accuracy"] - 0.01].iloc[0]
+    if near["trial"] != best["trial"]:
+        sentence += (
+            f"; {near['name']} comes within {best['val_accuracy'] - near['val_accuracy']:.3f} of it "
+            f"for {near['macs'] / best['macs']:.0%} of the MACs"
+        )
+    elif cheap["trial"] != best["trial"]:
+        sentence += f"; no cheaper network comes within 0.01 of it"
+    return Plot(
+        "cost_accuracy",
+        "Accuracy versus cost",
+        f"{sentence}. {len(front)} of {len(done)} fully trained networks are on the front of accuracy against MACs.",
+        "Each point is a network trained to the last epoch, mean over seeds with its 95 % interval. A network is on the "
+        "Pareto front if none that costs no more is more accurate.",
+        figure,
+    )
+
+
+_HIGHLIGHTED = 8
+
+
+@plot("learning_curves")
+def learning_curves(results: Results) -> Plot | None:
+    """Validation accuracy epoch by epoch: one panel a skip style, one line a network."""
+    if results.curves.empty:
+        return None
+    trials = results.trials[results.trials["epochs"] > 0].set_index("trial")
+    curves = results.curves.groupby(["trial", "epoch"])["val_accuracy"].agg(["mean", "min", "max"]).reset_index()
+    skips = sorted(trials["skip"].unique(), key=lambda name: (name != "none", name))
+    figure, axes = panels(len(skips), height=4.4)
+    by_depth = sorted(trials["depth"].unique())
+    is_depth_study = len(trials) <= _HIGHLIGHTED * len(skips) and trials.groupby(["skip", "depth"]).size().max() == 1
+    best = trials.sort_values("val_accuracy", ascending=False).index
+    import seaborn as sns
+
+    ramp = sns.color_palette("viridis", len(by_depth) if is_depth_study else _HIGHLIGHTED)
+    for panel, skip in zip(axes, skips, strict=True):
+        ours = [trial for trial in best if trials.loc[trial, "skip"] == skip]
+        shown = ours if is_depth_study else ours[: _HIGHLIGHTED // 2]
+        for trial in ours:
+            line = curves[curves["trial"] == trial]
+            if trial not in shown:
+                panel.plot(line["epoch"], line["mean"], color="0.8", linewidth=0.8, zorder=1)
+                continue
+            depth = trials.loc[trial, "depth"]
+            colour = ramp[by_depth.index(depth) if is_depth_study else shown.index(trial) * 2]
+            label = f"depth {depth}" if is_depth_study else str(trials.loc[trial, "name"]).removesuffix(f"+skip={skip}")
+            panel.plot(line["epoch"], line["mean"], color=colour, linewidth=1.8, label=label, zorder=3)
+            panel.fill_between(line["epoch"], line["min"], line["max"], color=colour, alpha=0.15, linewidth=0)
+        panel.set_title(f"skip: {skip_label(skip)}", fontsize="medium")
+        panel.set_xlabel("epoch")
+        panel.set_ylim(0, 1.02)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = panel.get_legend_handles_labels()
+        order = sorted(range(len(labels)), key=lambda i: int(labels[i].split()[1])) if is_depth_study else range(len(labels))
+        panel.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right", frameon=True, fontsize="small")
+    axes[0].set_ylabel("validation accuracy")
+    return Plot(
+        "learning_curves",
+        "Learning curves",
+        _curve_sentence(results, trials, curves),
+        "Lines are means over seeds, bands reach from the lowest to the highest seed"
+        + ("." if is_depth_study else "; grey lines are the other networks, ending where the scheduler stopped them."),
+        figure,
+    )
+
+
+def _curve_sentence(results: Results, trials: pd.DataFrame, curves: pd.DataFrame) -> str:
+    target = 0.9 * trials["val_accuracy"].max()
+    reached = curves[curves["mean"] >= target].groupby("trial")["epoch"].min()
+    parts = []
+    for skip, group in trials.groupby("skip"):
+        ours = reached[reached.index.isin(group.index)]
+        first = f", the first after epoch {ours.min()}" if len(ours) else ""
+        parts.append(f"{len(ours)} of {len(group)} networks with skip {skip_label(str(skip))}{first}")
+    return (
+        f"A validation accuracy of {target:.2f} (nine tenths of the best final one) was reached by {'; '.join(parts)}."
+    )
