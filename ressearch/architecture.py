@@ -197,7 +197,11 @@ class Architecture:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values; `from_dict` reads them back."""
         return {
-            field.name: dict(value) if field.name == "skip_options" else list(value) if isinstance(value, tuple) else value
+            field.name: dict(value)
+            if field.name == "skip_options"
+            else list(value)
+            if isinstance(value, tuple)
+            else value
             for field in fields(self)
             for value in [getattr(self, field.name)]
         }
@@ -295,8 +299,8 @@ def _number(key: str, value: object, *, above: float | None = None, least: float
 def _resolve_options(
     skip: str, given: Mapping[str, float] | Sequence[tuple[str, float]]
 ) -> tuple[tuple[str, float], ...]:
-    options = tuple(given.items() if isinstance(given, Mapping) else (tuple(pair) for pair in given))
-    get_skip(skip, options)
+    options: list[tuple[str, float]] = [(key, value) for key, value in dict(given).items()]
+    get_skip(skip, tuple(options))
     resolved = skip_options(skip) | {key: _number(f"skip_options.{key}", value) for key, value in options}
     return tuple(resolved.items())
 

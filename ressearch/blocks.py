@@ -37,9 +37,7 @@ class BlockSpec:
         """Width between the block's first and last convolution: output width x bottleneck ratio."""
         return max(1, round(self.width * self.bottleneck_ratio))
 
-    def conv(
-        self, in_width: int, width: int, kernel: int = 1, *, stride: int = 1, grouped: bool = False
-    ) -> Conv:
+    def conv(self, in_width: int, width: int, kernel: int = 1, *, stride: int = 1, grouped: bool = False) -> Conv:
         """Return a convolution with a bias only where no norm follows, grouped by `group_width` on request."""
         groups = 1
         if grouped and self.group_width is not None:

@@ -14,9 +14,7 @@ from ressearch.network import Residual, plan
 __all__ = ["Budget", "Cost", "cost", "format_count", "parse_count"]
 
 
-def cost(
-    architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None
-) -> Cost:
+def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None) -> Cost:
     """Return the exact cost of `architecture` for one input of `input_shape`.
 
     Args:

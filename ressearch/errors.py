@@ -1,4 +1,4 @@
-"""What can go wrong because of an input, one class a kind. The command line prints each as one line and exits with 2."""
+"""What can go wrong because of an input, one class a kind. The command line prints one line and exits with 2."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Cost(NamedTuple):
     macs: int = 0
     activations: int = 0
 
-    def __add__(self, other: object) -> Cost:  # type: ignore[override]
+    def __add__(self, other: object) -> Cost:
         """Sum two costs field by field."""
         if not isinstance(other, Cost):
             return NotImplemented
@@ -147,9 +147,7 @@ class ChannelLayerNorm(nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise over axis 1."""
         moved = input.permute(0, 2, 3, 1)
-        return functional.layer_norm(moved, self.normalized_shape, self.weight, self.bias, self.eps).permute(
-            0, 3, 1, 2
-        )
+        return functional.layer_norm(moved, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
 NORMS: dict[str, str] = {

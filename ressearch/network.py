@@ -109,9 +109,7 @@ def _unit(architecture: Architecture, stage: int, in_width: int, stride: int, in
         norm=architecture.norm,
         norm_order=architecture.norm_order,
     )
-    unit = UnitSpec(
-        in_width, spec.width, stride, spec.norm, spec.norm_order, index, count=sum(architecture.depths)
-    )
+    unit = UnitSpec(in_width, spec.width, stride, spec.norm, spec.norm_order, index, count=sum(architecture.depths))
     merge = get_skip(architecture.skip, architecture.skip_options).merge(unit)
     return _residual(architecture.block, spec, architecture.shortcut, unit, merge)
 

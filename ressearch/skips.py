@@ -106,7 +106,7 @@ def get_skip(name: str, options: tuple[tuple[str, float], ...] = ()) -> Skip:
 def skip_options(name: str) -> dict[str, float]:
     """Return the options of a skip style with their published defaults."""
     style = SKIPS[name]
-    return {field.name: field.default for field in fields(style)} if is_dataclass(style) else {}  # type: ignore[misc]
+    return {field.name: field.default for field in fields(style)} if is_dataclass(style) else {}
 
 
 @skip("none")
@@ -174,8 +174,6 @@ def project(unit: UnitSpec, stride: int | None = None) -> tuple[Layer, ...]:
     The network's norm follows it, except in pre-activation networks (their shortcut carries no norm, He et al. 2016)
     and where there is none (then the convolution has a bias).
     """
-    conv = Conv(
-        unit.in_width, unit.width, stride=unit.stride if stride is None else stride, bias=unit.norm == "none"
-    )
+    conv = Conv(unit.in_width, unit.width, stride=unit.stride if stride is None else stride, bias=unit.norm == "none")
     has_norm = unit.norm != "none" and unit.norm_order == "post"
     return (conv, Norm(unit.norm, unit.width)) if has_norm else (conv,)

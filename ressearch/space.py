@@ -30,8 +30,16 @@ KEYS = (*_FIELD_NAMES, *FAMILY_KEYS)
 """Every key a space may hold."""
 
 _STAGED = ("depths", "widths", "strides", "group_width")
-_EXCLUSIVE = (("depth", "depths"), ("depth", "blocks_per_stage"), ("blocks_per_stage", "depths"), ("width", "widths"))
+_EXCLUSIVE = (
+    ("depth", "depths"),
+    ("depth", "blocks_per_stage"),
+    ("blocks_per_stage", "depths"),
+    ("width", "widths"),
+)
 _ATTEMPTS = 2000
+
+
+NO_BUDGET = Budget()
 
 
 class Trial(Protocol):
@@ -59,9 +67,7 @@ class Choice:
     @property
     def size(self) -> float:
         """How many points the domain has."""
-        return sum(
-            math.prod(domain.size for domain in self.options.get(value, {}).values()) for value in self.values
-        )
+        return sum(math.prod(domain.size for domain in self.options.get(value, {}).values()) for value in self.values)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """Ask `trial` for one of the values (lists under a dotted label, which Optuna can store)."""
@@ -97,9 +103,7 @@ class Range:
         if self.low == self.high:
             return self.low
         if self.is_integer:
-            return trial.suggest_int(
-                name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log
-            )
+            return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
 
@@ -128,16 +132,14 @@ class SearchSpace:
     """
 
     parameters: Mapping[str, Any]
-    budget: Budget = Budget()
+    budget: Budget = NO_BUDGET
     input_shape: Shape = (3, 32, 32)
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.parameters:
             raise SpaceError("the space is empty: name at least one choice, such as depth: [8, 20]")
-        object.__setattr__(
-            self, "parameters", {key: _domain(key, value) for key, value in self.parameters.items()}
-        )
+        object.__setattr__(self, "parameters", {key: _domain(key, value) for key, value in self.parameters.items()})
         for one, other in _EXCLUSIVE:
             if one in self.parameters and other in self.parameters:
                 raise SpaceError(f"{one} and {other} say the same thing: keep one", other)
@@ -149,9 +151,7 @@ class SearchSpace:
         staged = {key: domain for key, domain in self.parameters.items() if _is_per_stage(key, domain)}
         counts = [domain.size for key, domain in self.parameters.items() if key not in staged and key != "stages"]
         stages = self.parameters.get("stages", Choice((self._default_stages,)))
-        per_stages = sum(
-            math.prod(domain.size**count for domain in staged.values()) for count in _values(stages)
-        )
+        per_stages = sum(math.prod(domain.size**count for domain in staged.values()) for count in _values(stages))
         return math.prod(counts) * per_stages
 
     @property
@@ -247,7 +247,7 @@ class SearchSpace:
         return dataclasses.replace(self, budget=dataclasses.replace(self.budget, **changes))
 
     def _cheapest(self) -> str:
-        unbounded = dataclasses.replace(self, budget=Budget())
+        unbounded = dataclasses.replace(self, budget=NO_BUDGET)
         prices = [cost(one, self.input_shape, self.num_classes) for one in unbounded.sample(200)]
         least = {field: min(getattr(price, field) for price in prices) for field in self.budget.bounds}
         return "the cheapest seen has " + ", ".join(f"{field} {count}" for field, count in least.items())

@@ -1,4 +1,4 @@
-"""Batches of a device-resident split: shuffling, normalisation and augmentation run on the device, whole batches at once."""
+"""Batches of a device-resident split; shuffling, normalisation and augmentation run there, whole batches at once."""
 
 from __future__ import annotations
 

@@ -86,5 +86,9 @@ def synthetic() -> Dataset:
     patterns = torch.randn(3, 1, 8, 8, generator=generator)
     noise = torch.randn(600, 1, 8, 8, generator=generator)
     return Dataset(
-        "synthetic", patterns[labels] + noise, labels, ("0", "1", "2"), "seeded random patterns, for tests only"
+        "synthetic",
+        patterns[labels] + noise,
+        labels,
+        ("0", "1", "2"),
+        "seeded random patterns, for tests only",
     )

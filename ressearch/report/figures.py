@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from ressearch.cost import format_count
 from ressearch.results import Results
@@ -61,7 +61,7 @@ def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     """Return one colour-blind-safe colour a name; the plain network is always the same vermilion."""
     palette = sns.color_palette("colorblind", 10)
     others = [index for index in (0, 2, 4, 1, 5, 6, 8, 9, 7) if index != 3]
-    chosen = {}
+    chosen: dict[str, tuple[float, float, float]] = {}
     for name in names:
         chosen[name] = palette[3] if name == "none" else palette[others[len(chosen) % len(others)]]
     return chosen
@@ -87,8 +87,10 @@ def depth_axis(axes: Axes, depths: Sequence[int]) -> None:
 def count_axis(axes: Axes, label: str) -> None:
     """Make x a logarithmic axis of counts, written 100k, 1M, …"""
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
 
 
@@ -99,6 +101,11 @@ def accuracy_axis(axes: Axes, label: str, chance: float | None = None) -> None:
     if chance is not None:
         axes.axhline(chance, color="0.55", linestyle=":", linewidth=1.2)
         axes.annotate(
-            "chance", (0.995, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize="small", color="0.45",
+            "chance",
+            (0.01, chance),
+            xycoords=("axes fraction", "data"),
+            ha="left",
+            va="bottom",
+            fontsize="small",
+            color="0.45",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -62,7 +63,7 @@ def _answer(results: Results, figures: list[Plot]) -> str:
     if done.empty:
         return "No trial has trained every epoch yet."
     best = done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
-    interval = mean_interval(list(best["seed_val_accuracies"]))
+    interval = mean_interval(list(best["seed_val_accuracies"])).within(0, 1)
     text = (
         f"The best of {len(done)} fully trained networks is {best['name']} (depth {best['depth']}, "
         f"{format_count(best['params'])} parameters, {format_count(best['macs'])} MACs): "
@@ -112,8 +113,8 @@ def _method(results: Results) -> list[str]:
     if study["space"]["grid"] is None:
         sampler = (search["sampler"] or {"name": "tpe"})["name"]
         lines.append(
-            f"Search: {run['planned_trials']} trials proposed by {sampler}, scheduled by {search['scheduler']['name']}. "
-            "A network that exceeds the constraints, or was proposed before, is not proposed."
+            f"Search: {run['planned_trials']} trials proposed by {sampler}, "
+            f"scheduled by {search['scheduler']['name']}. A network that exceeds the constraints, or was proposed before, is not proposed."
         )
     else:
         lines.append(f"Search: none; every combination of the grid was trained ({search['scheduler']['name']}).")
@@ -169,7 +170,7 @@ def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with lists as JSON, which every reader of CSV can parse."""
 
     def plain(value: Any) -> Any:
-        return json.dumps(list(value)) if hasattr(value, "__len__") and not isinstance(value, str) else value
+        return json.dumps(value.tolist()) if isinstance(value, np.ndarray) else value
 
     return table.apply(lambda column: column.map(plain) if column.dtype == object else column)
 

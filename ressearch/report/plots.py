@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ressearch.cost import format_count
 from ressearch.report.figures import (
@@ -34,7 +36,7 @@ def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
     done = replicates(results)
     done = done[done["status"] == "completed"]
     rows = []
-    for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):  # type: ignore[misc]
+    for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):
         best = cell.groupby("trial")["val_accuracy"].mean().idxmax()
         chosen = cell[cell["trial"] == best]
         interval = mean_interval(chosen[score].to_list())
@@ -77,7 +79,11 @@ def depth_accuracy(results: Results) -> Plot | None:
         depth_axis(axes, table["depth"].unique().tolist())
         accuracy_axis(axes, label, chance)
     left.legend(title="skip connection", loc="best", frameon=True)
-    chosen = " Where several networks share a depth, the line takes the best by validation accuracy." if is_best_of_many else ""
+    chosen = (
+        " Where several networks share a depth, the line takes the best by validation accuracy."
+        if is_best_of_many
+        else ""
+    )
     return Plot(
         "depth_accuracy",
         "Depth versus accuracy",
@@ -93,10 +99,21 @@ def _depth_lines(axes: Axes, table: pd.DataFrame) -> None:
     for place, (skip, line) in enumerate(table.groupby("skip")):
         # A slight shift keeps the intervals of two styles apart where they overlap.
         depth = line["depth"] * 1.015 ** (place - (table["skip"].nunique() - 1) / 2)
-        bars = [(line["mean"] - line["low"]).fillna(0), (line["high"].clip(upper=1) - line["mean"]).fillna(0).clip(lower=0)]
+        bars = [
+            (line["mean"] - line["low"]).fillna(0),
+            (line["high"].clip(upper=1) - line["mean"]).fillna(0).clip(lower=0),
+        ]
         axes.errorbar(
-            depth, line["mean"], yerr=bars, color=palette[str(skip)], marker="o", markersize=6, linewidth=2,
-            capsize=4, label=skip_label(str(skip)), zorder=3,
+            depth,
+            line["mean"],
+            yerr=bars,
+            color=palette[str(skip)],
+            marker="o",
+            markersize=6,
+            linewidth=2,
+            capsize=4,
+            label=skip_label(str(skip)),
+            zorder=3,
         )
 
 
@@ -115,7 +132,10 @@ def _depth_sentence(results: Results, table: pd.DataFrame) -> str:
             f"to {high['mean']:.3f} at depth {high['depth']}{extra}"
         )
     sentence = "; ".join(parts)
-    sentence = f"{sentence[:1].upper()}{sentence[1:]}." if sentence else "Each skip style was trained at one depth only."
+    sentence = (
+        f"{sentence[:1].upper()}{sentence[1:]}." if sentence else "Each skip style was trained at one depth only."
+    )
+    sentence += f" Chance is {1 / results.run['num_classes']:.3f}."
     return " ".join([sentence, _deepest_comparison(results, table)]).strip()
 
 
@@ -143,8 +163,10 @@ def _values(results: Results, trial: int) -> list[float]:
 
 def _seeds(table: pd.DataFrame) -> str:
     counts = sorted(table["seeds"].unique())
-    return f"{counts[0]} seeds" if counts == [counts[0]] and counts[0] > 1 else (
-        "one seed, so no bars" if counts == [1] else f"{counts[0]} to {counts[-1]} seeds"
+    return (
+        f"{counts[0]} seeds"
+        if counts == [counts[0]] and counts[0] > 1
+        else ("one seed, so no bars" if counts == [1] else f"{counts[0]} to {counts[-1]} seeds")
     )
 
 
@@ -160,12 +182,27 @@ def cost_accuracy(results: Results) -> Plot | None:
         zip(axes, ("macs", "params"), ("MACs per input (FLOPs = 2 × MACs)", "parameters"), strict=True)
     ):
         front = pareto_front(done, cost, "val_accuracy")
-        panel.step(front[cost], front["val_accuracy"], where="post", color="0.25", linewidth=1.4, zorder=1, label="Pareto front")
+        panel.step(
+            front[cost],
+            front["val_accuracy"],
+            where="post",
+            color="0.25",
+            linewidth=1.4,
+            zorder=1,
+            label="Pareto front",
+        )
         for skip, points in done.groupby("skip"):
             reach = [mean_interval(list(values)).half_width for values in points["seed_val_accuracies"]]
             panel.errorbar(
-                points[cost], points["val_accuracy"], yerr=[0 if math.isnan(one) else one for one in reach],
-                fmt="o", markersize=6, color=palette[str(skip)], elinewidth=0.9, alpha=0.85, label=skip_label(str(skip)),
+                points[cost],
+                points["val_accuracy"],
+                yerr=[0 if math.isnan(one) else one for one in reach],
+                fmt="o",
+                markersize=6,
+                color=palette[str(skip)],
+                elinewidth=0.9,
+                alpha=0.85,
+                label=skip_label(str(skip)),
             )
         low = done["val_accuracy"].min()
         panel.set_ylim(bottom=max(0.0, low - 0.08 * (1.02 - low)), top=1.02)
@@ -185,13 +222,13 @@ def cost_accuracy(results: Results) -> Plot | None:
             f"for {near['macs'] / best['macs']:.0%} of the MACs"
         )
     elif cheap["trial"] != best["trial"]:
-        sentence += f"; no cheaper network comes within 0.01 of it"
+        sentence += "; no cheaper network comes within 0.01 of it"
     return Plot(
         "cost_accuracy",
         "Accuracy versus cost",
         f"{sentence}. {len(front)} of {len(done)} fully trained networks are on the front of accuracy against MACs.",
-        "Each point is a network trained to the last epoch, mean over seeds with its 95 % interval. A network is on the "
-        "Pareto front if none that costs no more is more accurate.",
+        "Each point is a network trained to the last epoch, mean over seeds with its 95 % interval. A network is on "
+        "the Pareto front if none that costs no more is more accurate.",
         figure,
     )
 
@@ -211,8 +248,6 @@ def learning_curves(results: Results) -> Plot | None:
     by_depth = sorted(trials["depth"].unique())
     is_depth_study = len(trials) <= _HIGHLIGHTED * len(skips) and trials.groupby(["skip", "depth"]).size().max() == 1
     best = trials.sort_values("val_accuracy", ascending=False).index
-    import seaborn as sns
-
     ramp = sns.color_palette("viridis", len(by_depth) if is_depth_study else _HIGHLIGHTED)
     for panel, skip in zip(axes, skips, strict=True):
         ours = [trial for trial in best if trials.loc[trial, "skip"] == skip]
@@ -230,10 +265,20 @@ def learning_curves(results: Results) -> Plot | None:
         panel.set_title(f"skip: {skip_label(skip)}", fontsize="medium")
         panel.set_xlabel("epoch")
         panel.set_ylim(0, 1.02)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, labels = panel.get_legend_handles_labels()
-        order = sorted(range(len(labels)), key=lambda i: int(labels[i].split()[1])) if is_depth_study else range(len(labels))
-        panel.legend([handles[i] for i in order], [labels[i] for i in order], loc="lower right", frameon=True, fontsize="small")
+        order = (
+            sorted(range(len(labels)), key=lambda i: int(labels[i].split()[1]))
+            if is_depth_study
+            else range(len(labels))
+        )
+        panel.legend(
+            [handles[i] for i in order],
+            [labels[i] for i in order],
+            loc="lower right",
+            frameon=True,
+            fontsize="small",
+        )
     axes[0].set_ylabel("validation accuracy")
     return Plot(
         "learning_curves",

@@ -27,6 +27,10 @@ class Interval:
         """Half the interval's width; NaN for a single value."""
         return (self.high - self.low) / 2
 
+    def within(self, lowest: float, highest: float) -> Interval:
+        """Return the interval cut to the values that can occur (an accuracy is never above 1)."""
+        return Interval(self.mean, max(self.low, lowest), min(self.high, highest), self.n)
+
     def __str__(self) -> str:
         if self.n < 2:
             return f"{self.mean:.3f} (one seed, no interval)"
@@ -53,9 +57,7 @@ def difference_interval(ones: Sequence[float], others: Sequence[float]) -> Inter
     variance = sum(parts)
     if variance == 0:
         return Interval(difference, difference, difference, n)
-    freedom = variance**2 / sum(
-        part**2 / (len(data) - 1) for part, data in zip(parts, (first, second), strict=True)
-    )
+    freedom = variance**2 / sum(part**2 / (len(data) - 1) for part, data in zip(parts, (first, second), strict=True))
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(variance))
     return Interval(difference, difference - reach, difference + reach, n)
 

@@ -17,7 +17,16 @@ def best_table(results: Results) -> pd.DataFrame:
     """Return the fully trained networks, the best validation accuracy first, with intervals over seeds."""
     done = results.trials[results.trials["status"] == "completed"]
     done = done.sort_values(["val_accuracy", "macs"], ascending=[False, True])
-    columns = ["trial", "name", "depth", "params", "macs", "val_accuracy", "train_accuracy", "seed_val_accuracies"]
+    columns = [
+        "trial",
+        "name",
+        "depth",
+        "params",
+        "macs",
+        "val_accuracy",
+        "train_accuracy",
+        "seed_val_accuracies",
+    ]
     table = done[columns].reset_index(drop=True)
     intervals = [mean_interval(list(values)) for values in table.pop("seed_val_accuracies")]
     table.insert(6, "val_low", [one.low for one in intervals])

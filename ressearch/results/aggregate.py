@@ -32,6 +32,6 @@ def spent(results: Results) -> pd.DataFrame:
         "train_seconds": ("train_seconds", "sum"),
         "device_seconds": ("device_seconds", "sum"),
     }
-    table = trials.groupby("status").agg(**sums)  # type: ignore[call-overload]
+    table = trials.groupby("status").agg(**sums)
     table.loc["total"] = table.sum()
     return table.astype({"trials": int, "replicate_epochs": int})

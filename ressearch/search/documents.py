@@ -107,9 +107,8 @@ def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Document:
 def _refuse_aliases(text: str, source: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise StudyError(
-                f"{source}:{event.start_mark.line + 1}: YAML aliases (*{event.anchor}) are not used in study files"
-            )
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise StudyError(f"{source}:{line}: YAML aliases (*{event.anchor}) are not used in study files")
 
 
 def _collect_lines(

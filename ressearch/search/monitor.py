@@ -135,13 +135,29 @@ class LiveMonitor(Monitor):
         tally = Text(", ".join(f"{count} {status}" for status, count in counts.items()) or "no trial yet")
         parts: list[Any] = [head, bar, tally]
         if (best := self.best) is not None:
-            parts.append(Text.assemble(("best ", "bold green"), _score(best), " ", best["name"], overflow="ellipsis", no_wrap=True))
+            parts.append(
+                Text.assemble(
+                    ("best ", "bold green"),
+                    _score(best),
+                    " ",
+                    best["name"],
+                    overflow="ellipsis",
+                    no_wrap=True,
+                )
+            )
         table = Table(box=None, padding=(0, 1), show_header=True, header_style="dim")
-        for column, justify in (("trial", "right"), ("epoch", "right"), ("val", "right"), ("network", "left")):
+        for column, justify in (
+            ("trial", "right"),
+            ("epoch", "right"),
+            ("val", "right"),
+            ("network", "left"),
+        ):
             table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
         for row in self.rows.values():
             if row["status"] == "running":
-                table.add_row(str(row["trial"]), f"{row['epochs']}/{self.study.recipe.epochs}", _score(row), row["name"])
+                table.add_row(
+                    str(row["trial"]), f"{row['epochs']}/{self.study.recipe.epochs}", _score(row), row["name"]
+                )
         if table.row_count:
             parts.append(table)
         return Group(*parts)

@@ -22,7 +22,10 @@ _ASKS = 200
 """Proposals of the sampler that may be refused before one is drawn at random instead."""
 
 
-class Proposer(Searcher):  # type: ignore[misc]
+_DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+
+
+class Proposer(Searcher):
     """Proposes a study's architectures, in the order of the grid or as Optuna's sampler chooses."""
 
     def __init__(self, study: Study) -> None:
@@ -41,7 +44,7 @@ class Proposer(Searcher):  # type: ignore[misc]
             return
         named = study.search.sampler
         sampler = SAMPLERS[named.name if named else "tpe"](study.seed, **(named.options if named else {}))
-        directions = ["maximize" if OBJECTIVES[name] == "max" else "minimize" for name in objective]
+        directions = [_DIRECTIONS[OBJECTIVES[name]] for name in objective]
         self._optuna = optuna.create_study(directions=directions, sampler=sampler)
         self._random = RandomTrial(study.seed)
 
@@ -90,9 +93,7 @@ class Proposer(Searcher):  # type: ignore[misc]
         if trial_id in self._asked and self.metric in result and len(self._study.search.objective) == 1:
             self._asked[trial_id][0].report(result[self.metric], result["epoch"])
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna what the trial reached: its objectives, pruned early, or failed."""
         if trial_id not in self._asked:
             return

@@ -13,7 +13,7 @@ from ressearch.search.monitor import Monitor
 from ressearch.search.study import Study
 
 
-class Recorder(tune.Callback):  # type: ignore[misc]
+class Recorder(tune.Callback):
     """Writes every event of every trial to the store.
 
     Args:
@@ -36,9 +36,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         space, recipe = self._study.search_space, self._study.recipe
         architecture = Architecture.from_dict(trial.config["architecture"])
         price = cost(architecture, space.input_shape, space.num_classes)
-        self._store.start(
-            trial.config["trial"], architecture, price, recipe.model_dump_json(), recipe.seeds
-        )
+        self._store.start(trial.config["trial"], architecture, price, recipe.model_dump_json(), recipe.seeds)
         self._monitor.started(self._row(trial))
 
     def on_trial_result(

@@ -157,9 +157,7 @@ def _tune(
     objective = study.search.objective[0]
     chosen = study.search.scheduler
     scheduler = SCHEDULERS[chosen.name](objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options)
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialTrainable, spec=spec), {"cpu": cpus, "gpu": gpus}
-    )
+    trainable = tune.with_resources(tune.with_parameters(TrialTrainable, spec=spec), {"cpu": cpus, "gpu": gpus})
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -200,9 +198,7 @@ def _describe(study: Study, cpus: float, gpus: float, concurrency: int) -> dict[
         "input_shape": list(study.dataset.input_shape),
         "num_classes": len(study.dataset.classes),
         "data_source": study.dataset.source,
-        "examples": {
-            part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")
-        },
+        "examples": {part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")},
         "concurrency": concurrency,
         "cpus_per_trial": cpus,
         "gpus_per_trial": gpus,

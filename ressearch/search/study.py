@@ -213,9 +213,7 @@ class Study(BaseModel):
         _check_named(self._document, "scheduler", search.scheduler, list(SCHEDULERS), SCHEDULERS)
         for objective in search.objective:
             if objective not in OBJECTIVES:
-                raise refuse(
-                    ("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}"
-                )
+                raise refuse(("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}")
         if not search.objective or search.objective[0] not in ("val_accuracy", "val_loss"):
             raise refuse(("search", "objective"), "the first objective must be val_accuracy or val_loss")
         if self.space.form == "search" and search.trials is None:
@@ -292,23 +290,17 @@ def _check_named(
 ) -> None:
     if named.name not in names:
         where = "of a grid " if names == ["grid"] else ""
-        raise document.error(
-            ("search", key), f"{key} {where}'{named.name}' is unknown; {nearest(named.name, names)}"
-        )
+        raise document.error(("search", key), f"{key} {where}'{named.name}' is unknown; {nearest(named.name, names)}")
     if named.name not in registry:
         return
     signature = inspect.signature(registry[named.name])
-    known = [
-        name for name in signature.parameters if name not in ("seed", "metric", "mode", "epochs", "options")
-    ]
+    known = [name for name in signature.parameters if name not in ("seed", "metric", "mode", "epochs", "options")]
     for option in named.options:
         if option not in known:
             hint = nearest(option, known) if known else "it has none"
             raise document.error(("search", key, option), f"no option of '{named.name}'; {hint}")
         if not isinstance(named.options[option], int | float) or named.options[option] < 0:
-            raise document.error(
-                ("search", key, option), f"{named.options[option]!r} is not a number of at least 0"
-            )
+            raise document.error(("search", key, option), f"{named.options[option]!r} is not a number of at least 0")
 
 
 SearchSection.model_rebuild()

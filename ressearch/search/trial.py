@@ -35,7 +35,7 @@ def _splits(data: str, seed: int, validation: float, test: float, device: str) -
     return split(load_dataset(data), seed, validation, test).to(torch.device(device))
 
 
-class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+class TrialTrainable(tune.Trainable):
     """Trains one architecture. What goes wrong inside is reported as a result, so the actor lives on."""
 
     def setup(self, config: dict[str, Any], spec: TrialSpec | None = None) -> None:

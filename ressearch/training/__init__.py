@@ -1,4 +1,4 @@
-"""Training one trial: a recipe, an engine that runs it epoch by epoch, and its replicates. Needs neither Ray nor Optuna."""
+"""Training one trial: a recipe and the engine that runs it epoch by epoch. Needs neither Ray nor Optuna."""
 
 from ressearch.training.engine import Engine, EpochResult
 from ressearch.training.recipe import Recipe

@@ -68,9 +68,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 class Replicate:
     """One seed of one architecture: network, optimizer, and random states of its own."""
 
-    def __init__(
-        self, architecture: Architecture, splits: Splits, classes: int, recipe: Recipe, seed: int
-    ) -> None:
+    def __init__(self, architecture: Architecture, splits: Splits, classes: int, recipe: Recipe, seed: int) -> None:
         self.seed, self.recipe, self.splits = seed, recipe, splits
         self.device = splits.train.labels.device
         self.epoch = 0
@@ -205,9 +203,7 @@ class Engine:
 
     def __init__(self, architecture: Architecture, splits: Splits, classes: int, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.replicates = [
-            Replicate(architecture, splits, classes, recipe, seed) for seed in recipe.seeds
-        ]
+        self.replicates = [Replicate(architecture, splits, classes, recipe, seed) for seed in recipe.seeds]
 
     @property
     def is_finished(self) -> bool:

@@ -1,4 +1,4 @@
-"""Recipe: how a network is trained. The same for every trial of a study, so that architectures are compared, not recipes."""
+"""Recipe: how networks are trained; one for all trials of a study, so that architectures are compared, not recipes."""
 
 from __future__ import annotations
 

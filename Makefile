@@ -1,0 +1,60 @@
+# Two commands: `make quickstart` and `make test`, each from a bare clone (python3 >= 3.11 with pip).
+# Both make .venv once and use it again after that.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help quickstart test lint types format reports clean
+
+help:
+	@echo "make quickstart  set up, search a small space on real data, write a report, pick a network"
+	@echo "make test        set up, lint, check types, run the tests"
+	@echo "make reports     make the reports under reports/ again (about 6 minutes on two cores)"
+	@echo "make format      format the code"
+	@echo "make clean       remove the virtual environment and caches"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("ressearch needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/.installed
+	$(BIN)/ressearch run studies/quickstart.yaml --out $(OUT)
+	@echo
+	@echo "the report:"
+	@$(BIN)/ressearch report $(OUT)
+	@echo
+	@$(BIN)/ressearch pick $(OUT) --max-macs 4M
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+reports: $(VENV)/.installed
+	for study in quickstart degradation; do \
+	  rm -rf runs/report-$$study reports/$$study && \
+	  $(BIN)/ressearch run studies/$$study.yaml --out runs/report-$$study && \
+	  $(BIN)/ressearch report runs/report-$$study --out reports/$$study && \
+	  cp runs/report-$$study/*.parquet runs/report-$$study/run.json runs/report-$$study/study.yaml reports/$$study/ \
+	  || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist

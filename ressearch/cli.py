@@ -1,0 +1,313 @@
+"""The `ressearch` command: a thin face over the Python API. Wrong input ends in one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ressearch.architecture import Architecture
+from ressearch.cost import cost, format_count, parse_count
+from ressearch.errors import ArchitectureError, RessearchError, nearest
+from ressearch.layers import Shape
+from ressearch.presets import PRESETS, published_input
+
+_console = Console(highlight=False)
+
+
+class _Commands(click.Group):
+    """Names the nearest command for an unknown one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(f"no command '{args[0]}'; {nearest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+class _Count(click.ParamType):
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_count(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _InputShape(click.ParamType):
+    name = "CxHxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
+        try:
+            shape = tuple(int(part) for part in str(value).lower().split("x"))
+        except ValueError:
+            shape = ()
+        if len(shape) != 3 or min(shape) < 1:
+            self.fail(f"'{value}' is not channels x height x width, such as 3x32x32", param, ctx)
+        return shape
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_set = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as recipe.epochs=5."
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(package_name="ressearch")
+def cli() -> None:
+    """Search, compare and choose residual networks, with error bars.
+
+    A study file asks the question; `run` trains the networks, `report` shows what came out, `pick` chooses one for a
+    budget.
+    """
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [runs/NAME].")
+@_set
+def run(study: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Run a study."""
+    from ressearch.search.monitor import LiveMonitor, PlainMonitor
+    from ressearch.search.study import Study
+
+    monitor = LiveMonitor(_console) if _console.is_terminal else PlainMonitor(_console)
+    checked = Study.from_file(study, overrides)
+    directory = checked.run(out, monitor)
+    from ressearch.results import load
+
+    counts = load(directory).trials["status"].value_counts()
+    _say(f"done: {', '.join(f'{count} {status}' for status, count in counts.items())}")
+    _say(f"results in {directory}; next: ressearch report {directory}")
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@_set
+@_json
+def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Validate a study file and say what it would do; trains nothing."""
+    from ressearch.search.study import Study
+
+    found = Study.from_file(study, overrides).check()
+    if as_json:
+        _print_json(found)
+        return
+    size = "continuous" if found["space_size"] is None else f"{found['space_size']} points"
+    networks = "" if found["networks"] is None else f", {found['networks']} networks within the constraints"
+    _say(f"{study}: valid")
+    _say(f"space      {size}{networks}")
+    _say(
+        f"trials     {found['trials']} x {found['seeds']} seeds x {found['epochs']} epochs, "
+        f"{found['concurrency']} at a time"
+    )
+    for which in ("cheapest", "dearest"):
+        one = found[which]
+        sampled = "" if found["is_exhaustive"] else " (of 1000 sampled)"
+        _say(f"{which:<10} {one['name']}{sampled}")
+        _say(f"           depth {one['depth']}, {format_count(one['params'])} params, {format_count(one['macs'])} MACs")
+    _say(f"time       about {_duration(found['estimated_seconds'])} if nothing is stopped early, Ray's start aside")
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@_json
+def status(directory: Path, as_json: bool) -> None:
+    """Say how far a study is, running or not."""
+    from ressearch.results import load
+    from ressearch.results.store import is_alive
+
+    results = load(directory)
+    trials = results.trials
+    counts = {str(name): int(count) for name, count in trials["status"].value_counts().items()}
+    done = trials[trials["status"] == "completed"]
+    best = None if done.empty else done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
+    is_running = is_alive(results.run)
+    if as_json:
+        _print_json(
+            {
+                "directory": str(directory),
+                "is_running": is_running,
+                "planned_trials": results.run["planned_trials"],
+                "trials": counts,
+                "best": None
+                if best is None
+                else {
+                    "trial": int(best["trial"]),
+                    "name": best["name"],
+                    "val_accuracy": float(best["val_accuracy"]),
+                },
+            }
+        )
+        return
+    planned = results.run["planned_trials"]
+    ended = len(trials) - counts.get("running", 0)
+    state = (
+        "running"
+        if is_running
+        else "complete"
+        if counts.get("completed", 0) + counts.get("stopped", 0) + counts.get("diverged", 0) + counts.get("failed", 0)
+        >= planned
+        else "not complete"
+    )
+    _say(f"{results.run['name']}: {state}, {ended} of {planned} trials ended")
+    _say("trials     " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"))
+    if best is not None:
+        _say(f"best       {best['val_accuracy']:.4f} {best['name']}")
+    for _, row in trials[trials["status"].isin(["failed", "diverged"])].head(5).iterrows():
+        _say(f"{row['status']:<10} trial {row['trial']}: {row['reason']}")
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
+def report(directory: Path, out: Path | None) -> None:
+    """Write the report of a study: HTML, Markdown, figures and CSV tables."""
+    from ressearch.report import report as write_report
+
+    _say(str(write_report(directory, out)))
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--max-params", type=_Count(), help="Most parameters, such as 300k.")
+@click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
+@click.option("--max-activations", type=_Count(), help="Most activations an input.")
+@_json
+def pick(
+    directory: Path, max_params: int | None, max_macs: int | None, max_activations: int | None, as_json: bool
+) -> None:
+    """Choose the best network of a study within a budget."""
+    from ressearch.pick import pick as pick_network
+
+    chosen = pick_network(directory, max_params, max_macs, max_activations)
+    if as_json:
+        _print_json(chosen.to_dict())
+        return
+    _say(f"picked from {chosen.candidates} fully trained networks, trial {chosen.trial}:")
+    _say(str(chosen))
+    if chosen.cheaper is not None:
+        _say("within one standard error of it, for fewer MACs:")
+        _say(str(chosen.cheaper))
+
+
+@cli.command("cost")
+@click.argument("network")
+@click.option("--input", "input_shape", type=_InputShape(), help="Input shape [the preset's data, else 3x32x32].")
+@click.option("--classes", type=click.IntRange(min=1), help="Classes [10; 1000 for the imagenet stem].")
+@_json
+def cost_command(network: str, input_shape: Shape | None, classes: int | None, as_json: bool) -> None:
+    """Say what a network costs: a preset, a name, or a JSON file of Architecture fields."""
+    architecture = _read_network(network)
+    shape = input_shape or (published_input(network) if network in PRESETS else (3, 32, 32))
+    price = cost(architecture, shape, classes)
+    num_classes = classes or architecture.default_classes
+    if as_json:
+        _print_json(
+            {
+                "name": network if network in PRESETS else architecture.name,
+                "input": list(shape),
+                "num_classes": num_classes,
+                "depth": architecture.depth,
+                **price._asdict(),
+                "architecture": architecture.to_dict(),
+            }
+        )
+        return
+    _say(f"{network if network in PRESETS else architecture.name}")
+    _say(f"input        {'x'.join(map(str, shape))}, {num_classes} classes")
+    _say(f"depth        {architecture.depth}")
+    _say(f"params       {price.params:,}")
+    _say(f"macs         {price.macs:,} (FLOPs = 2 x MACs)")
+    _say(f"activations  {price.activations:,}")
+
+
+@cli.command("presets")
+@_json
+def presets_command(as_json: bool) -> None:
+    """List the published networks with what they cost on their own data."""
+    rows = []
+    for name, architecture in PRESETS.items():
+        shape = published_input(name)
+        price = cost(architecture, shape)
+        rows.append({"name": name, "depth": architecture.depth, "input": list(shape), **price._asdict()})
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("preset", no_wrap=True)
+    for column in ("depth", "input", "params", "MACs", "activations"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        shape_text = "x".join(map(str, row["input"]))
+        counts = [format_count(row[key]) for key in ("params", "macs", "activations")]
+        table.add_row(row["name"], str(row["depth"]), shape_text, *counts)
+    _console.print(table)
+
+
+def _read_network(network: str) -> Architecture:
+    """Return the architecture of a preset, a name, or a JSON file."""
+    if not network.endswith(".json") and os.path.sep not in network:
+        return Architecture.from_name(network)
+    try:
+        text = Path(network).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArchitectureError(f"{network}: {getattr(error, 'strerror', None) or error}".lower()) from None
+    try:
+        return Architecture.from_json(text)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{network}: {error}") from None
+
+
+def _say(text: str) -> None:
+    _console.print(text, markup=False, soft_wrap=True)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what a user did wrong into one line and exit code 2."""
+    try:
+        yield
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except (click.ClickException, RessearchError) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"ressearch: error: {' '.join(text.split())}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; what was done is kept: `ressearch status` and `report` read the directory", err=True)
+        sys.exit(128 + signal.SIGINT)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; the console script's entry point."""
+    with _one_line_errors():
+        cli.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="ressearch",
+            standalone_mode=False,
+        )
+
+
+if __name__ == "__main__":
+    main()
