@@ -41,12 +41,12 @@ class BlockSpec:
         """Return a convolution with a bias only where no norm follows, grouped by `group_width` on request."""
         groups = 1
         if grouped and self.group_width is not None:
-            if width % self.group_width or in_width % self.group_width:
+            groups, rest = divmod(width, self.group_width)
+            if rest or in_width % groups:
                 raise ArchitectureError(
-                    f"group_width {self.group_width} does not divide the spatial convolution's width {width}"
-                    + (f" (and input width {in_width})" if in_width != width else "")
+                    f"group_width: {self.group_width} does not divide a spatial convolution "
+                    f"of {in_width} to {width} channels"
                 )
-            groups = width // self.group_width
         return Conv(in_width, width, kernel, stride, groups, bias=self.norm == "none")
 
     def squeeze_excite(self, width: int) -> Branch:

@@ -175,7 +175,9 @@ class Norm(Layer):
             return nn.BatchNorm2d(self.width)
         if self.kind == "layer":
             return ChannelLayerNorm(self.width, eps=1e-6)
-        groups = next(count for count in range(min(32, self.width), 0, -1) if self.width % count == 0)
+        # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
+        most = min(32, max(1, self.width // 2))
+        groups = next(count for count in range(most, 0, -1) if self.width % count == 0)
         return nn.GroupNorm(groups, self.width)
 
 

@@ -95,10 +95,10 @@ def count_axis(axes: Axes, label: str) -> None:
 
 
 def accuracy_axis(axes: Axes, label: str, chance: float | None = None) -> None:
-    """Label y as an accuracy, with chance level drawn if given."""
+    """Label y as an accuracy, with chance level drawn where the axis reaches it."""
     axes.set_ylabel(label)
     axes.set_ylim(top=min(1.02, axes.get_ylim()[1]))
-    if chance is not None:
+    if chance is not None and chance > axes.get_ylim()[0]:
         axes.axhline(chance, color="0.55", linestyle=":", linewidth=1.2)
         axes.annotate(
             "chance",
