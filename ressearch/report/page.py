@@ -114,7 +114,8 @@ def _method(results: Results) -> list[str]:
         sampler = (search["sampler"] or {"name": "tpe"})["name"]
         lines.append(
             f"Search: {run['planned_trials']} trials proposed by {sampler}, "
-            f"scheduled by {search['scheduler']['name']}. A network that exceeds the constraints, or was proposed before, is not proposed."
+            f"scheduled by {search['scheduler']['name']}. "
+            "A network that exceeds the constraints, or was proposed before, is not proposed."
         )
     else:
         lines.append(f"Search: none; every combination of the grid was trained ({search['scheduler']['name']}).")

@@ -88,6 +88,8 @@ def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Document:
         if node is not None:
             _collect_lines(node, (), lines, source)
         values = yaml.safe_load(text)
+    except StudyError:
+        raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source

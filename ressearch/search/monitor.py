@@ -129,9 +129,10 @@ class LiveMonitor(Monitor):
         head = Text.assemble((self.study.name, "bold"), f"  {ended}/{self.planned} trials  ")
         head.append(f"{_clock(time.monotonic() - self.began)} elapsed")
         if ended < self.planned:
-            head.append(f", about {_clock(left)} left" if left is not None else ", starting Ray")
+            head.append(f", about {_clock(left)} left" if left is not None else "" if self.rows else ", starting Ray")
         total = sum(self._done(row) for row in self.rows.values())
-        bar = ProgressBar(total=self.planned, completed=total, width=min(76, self._console.width - 4))
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=self.planned, completed=total, width=min(76, self._console.width - 4)))
         tally = Text(", ".join(f"{count} {status}" for status, count in counts.items()) or "no trial yet")
         parts: list[Any] = [head, bar, tally]
         if (best := self.best) is not None:

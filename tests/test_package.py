@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ressearch
+
+ROOT = Path(__file__).parents[1]
+MODULES = [module.name for module in pkgutil.walk_packages(ressearch.__path__, "ressearch.")]
+
+
+def test_importing_the_package_imports_neither_ray_nor_pandas_nor_seaborn() -> None:
+    script = "import sys, json, ressearch; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script]))
+    assert not {"ray", "pandas", "seaborn", "matplotlib", "optuna", "sklearn"} & set(loaded)
+
+
+def test_the_training_engine_needs_neither_ray_nor_optuna() -> None:
+    script = (
+        "import sys; sys.modules['ray'] = sys.modules['optuna'] = None\n"
+        "from ressearch import Architecture\n"
+        "from ressearch.data import load_dataset, split\n"
+        "from ressearch.training import Engine, Recipe\n"
+        "parts = split(load_dataset('synthetic'), 0, 0.2, 0.2)\n"
+        "Engine(Architecture(depths=(1,), widths=(4,)), parts, 3, Recipe(epochs=1)).train_epoch()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_heavy_imports_stay_in_their_rooms() -> None:
+    rooms = {
+        "ray": ("search/",),
+        "optuna": ("search/",),
+        "seaborn": ("report/",),
+        "matplotlib": ("report/",),
+        "pandas": ("results/", "report/", "pick.py"),
+    }
+    for path in (ROOT / "ressearch").rglob("*.py"):
+        place = path.relative_to(ROOT / "ressearch").as_posix()
+        for package, allowed in rooms.items():
+            if re.search(rf"^\s*(?:import|from) {package}\b", path.read_text(), re.MULTILINE):
+                assert place.startswith(allowed), f"{place} imports {package}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+def test_functions_win_over_modules_of_the_same_name() -> None:
+    importlib.import_module("ressearch.report.plots")
+    importlib.import_module("ressearch.pick")
+    assert all(callable(getattr(ressearch, name)) for name in ressearch.__all__)
+
+
+def test_readme_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(snippets) >= 3
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), namespace)
+
+
+def test_readme_commands_and_files_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    from ressearch.cli import cli
+
+    for command in re.findall(r"^ressearch (\w+)", text, re.MULTILINE):
+        assert command in cli.commands
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import ressearch
+from ressearch.errors import StudyError
+from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
+
+
+def test_mean_interval_is_students() -> None:
+    values = [0.91, 0.95, 0.93]
+    ours = mean_interval(values)
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    assert np.isnan(mean_interval([0.5]).low)
+    assert "no interval" in str(mean_interval([0.5]))
+
+
+def test_difference_interval_is_welchs() -> None:
+    one, other = [0.9, 0.92, 0.97], [0.1, 0.5, 0.2]
+    ours = difference_interval(one, other)
+    theirs = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_pareto_front_keeps_what_nothing_beats() -> None:
+    table = pd.DataFrame({"macs": [1, 2, 2, 3, 4], "score": [0.5, 0.4, 0.7, 0.7, 0.9], "name": list("abcde")})
+    assert pareto_front(table, "macs", "score")["name"].tolist() == ["a", "c", "e"]
+
+
+def test_report_is_self_contained_and_tells_the_study(small_run: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        page = ressearch.report(small_run)
+    html, markdown = page.read_text(), (page.parent / "report.md").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)""", html)
+    for text in (html, markdown):
+        for said in (
+            "Does a tiny network learn digits?",
+            "Depth versus accuracy",
+            "Accuracy versus cost",
+            "Learning curves",
+            "What the study spent",
+            "the test split was not used",
+            "At depth 14 the difference between identity and plain",
+            "torch",
+        ):
+            assert said.lower() in text.lower()
+    assert html.count("<svg") == 3
+    for name in ("depth_accuracy", "cost_accuracy", "learning_curves"):
+        assert (page.parent / "figures" / f"{name}.png").stat().st_size > 5000
+        assert f"figures/{name}.png" in markdown
+    trials = pd.read_csv(page.parent / "tables" / "trials.csv")
+    assert len(trials) == 4
+    depths = pd.read_csv(page.parent / "tables" / "depths.csv")
+    results = ressearch.load(small_run)
+    row = depths[(depths["skip"] == "identity") & (depths["depth"] == 14)].iloc[0]
+    seeds = results.trials.set_index("trial").loc[row["trial"], "seed_val_accuracies"]
+    assert row["mean"] == pytest.approx(np.mean(seeds))
+
+
+def test_report_needs_a_study(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no such directory"):
+        ressearch.report(tmp_path / "x")
+    with pytest.raises(StudyError, match="holds no study"):
+        ressearch.report(tmp_path)

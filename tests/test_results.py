@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ressearch
+from ressearch import Study, build
+from ressearch.errors import BudgetError, StudyError
+from ressearch.results.aggregate import replicates, spent
+from ressearch.results.schema import CURVES, TRIALS, architecture_columns, architecture_of
+
+
+def test_tables_hold_every_trial_seed_and_epoch(small_run: Path) -> None:
+    trials, curves = ressearch.load(small_run)
+    assert list(trials.columns) == TRIALS.names
+    assert list(curves.columns) == CURVES.names
+    assert trials["trial"].tolist() == [0, 1, 2, 3]
+    assert trials["status"].tolist() == ["completed"] * 4
+    assert list(zip(trials["skip"], trials["depth"], strict=True)) == [
+        ("none", 8),
+        ("none", 14),
+        ("identity", 8),
+        ("identity", 14),
+    ]
+    assert len(curves) == 4 * 2 * 3
+    assert (trials[["train_seconds", "device_seconds", "macs_trained", "wall_seconds"]] > 0).all().all()
+    last = curves[curves["epoch"] == 3].groupby("trial")["val_accuracy"].mean()
+    assert trials["val_accuracy"].tolist() == pytest.approx(last.tolist())
+    assert len(replicates(ressearch.load(small_run))) == 8
+    assert spent(ressearch.load(small_run)).loc["total", "replicate_epochs"] == 24
+
+
+def test_costs_and_architectures_in_the_table_are_those_of_the_networks(small_run: Path) -> None:
+    for _, row in ressearch.load(small_run).trials.iterrows():
+        architecture = architecture_of(row)
+        assert architecture.name == row["name"]
+        network = build(architecture, in_channels=1, num_classes=10)
+        assert sum(parameter.numel() for parameter in network.parameters()) == row["params"]
+
+
+@pytest.mark.parametrize("name", ressearch.presets())
+def test_every_preset_survives_the_table(name: str) -> None:
+    architecture = ressearch.Architecture.preset(name)
+    assert architecture_of(architecture_columns(architecture)) == architecture
+
+
+def test_parquet_tables_equal_the_journal(small_run: Path) -> None:
+    from_journal = ressearch.load(small_run)
+    (small_run / "journal.jsonl").unlink()
+    from_parquet = ressearch.load(small_run)
+    pd.testing.assert_frame_equal(from_journal.trials, from_parquet.trials)
+    pd.testing.assert_frame_equal(from_journal.curves, from_parquet.curves)
+    (small_run / "trials.parquet").write_bytes(b"PAR1 cut")
+    with pytest.raises(StudyError, match=r"trials.parquet: damaged"):
+        ressearch.load(small_run)
+
+
+def test_a_journal_cut_short_loses_only_the_cut_line(small_run: Path) -> None:
+    journal = small_run / "journal.jsonl"
+    run = json.loads((small_run / "run.json").read_text())
+    (small_run / "run.json").write_text(json.dumps({**run, "ended_at": None, "pid": 2**22 + 1}))
+    text = journal.read_text()
+    journal.write_text(text[: text.rindex('"event": "end"') + 9])
+    trials = ressearch.load(small_run).trials
+    assert sorted(trials["status"]) == ["completed", "completed", "completed", "interrupted"]
+    journal.write_text("garbage\n" + text)
+    with pytest.raises(StudyError, match=r"journal.jsonl:1: damaged line"):
+        ressearch.load(small_run)
+
+
+def test_pick_takes_the_best_within_the_budget(small_run: Path) -> None:
+    trials = ressearch.load(small_run).trials
+    best = ressearch.pick(small_run)
+    assert best.val_accuracy == trials["val_accuracy"].max()
+    bound = int(trials["macs"].min())
+    cheap = ressearch.pick(small_run, max_macs=bound)
+    assert cheap.cost.macs == bound
+    assert cheap.candidates == (trials["macs"] <= bound).sum()
+    with pytest.raises(BudgetError, match=f"none of the 4 .* least: params {trials['params'].min()}"):
+        ressearch.pick(small_run, max_params=1)
+
+
+def test_a_repeated_grid_gives_the_same_numbers(small_run: Path, small_study: Study, tmp_path: Path) -> None:
+    again = ressearch.load(small_study.run(tmp_path / "again"))
+    columns = ["trial", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
+    order = ["trial", "epoch", "seed"]
+    first = ressearch.load(small_run).curves.sort_values(order, ignore_index=True)[columns]
+    pd.testing.assert_frame_equal(first, again.curves.sort_values(order, ignore_index=True)[columns])
+
+
+def test_search_stops_refuses_and_records_its_trials(tmp_path: Path) -> None:
+    study = Study.from_dict(
+        {
+            "space": {"search": {"block": ["basic", "bottleneck"], "blocks_per_stage": [1, 2], "width": [4, 8, 12]}},
+            "recipe": {"epochs": 4},
+            "search": {
+                "trials": 8,
+                "sampler": "tpe",
+                "scheduler": {"name": "asha", "grace_period": 1, "reduction_factor": 2},
+                "objective": ["val_accuracy"],
+                "constraints": {"max_macs": "600k"},
+            },
+        }
+    )
+    trials = ressearch.load(study.run(tmp_path / "search")).trials
+    assert len(trials) == study.planned_trials == trials["name"].nunique()
+    assert (trials["macs"] <= 600_000).all()
+    assert set(trials["status"]) == {"completed", "stopped"}
+    stopped = trials[trials["status"] == "stopped"]
+    assert (stopped["epochs"] < 4).all()
+    assert stopped["reason"].str.startswith("asha after epoch").all()
+
+
+def test_divergence_is_a_result(tmp_path: Path) -> None:
+    study = Study.from_dict(
+        {"space": {"grid": {"depth": [8, 14], "width": 4}}, "recipe": {"epochs": 2, "lr": 1e30}, "name": "wild"}
+    )
+    directory = study.run(tmp_path / "wild")
+    trials = ressearch.load(directory).trials
+    assert trials["status"].tolist() == ["diverged"] * 2
+    assert trials["reason"].str.contains("seed 0: loss is").all()
+    page = ressearch.report(directory).read_text()
+    assert "Trials that did not finish" in page
+    with pytest.raises(StudyError, match="nothing to pick from"):
+        ressearch.pick(directory)
+
+
+def test_several_objectives_and_nsga2(tmp_path: Path) -> None:
+    study = Study.from_dict(
+        {
+            "space": {"search": {"blocks_per_stage": [1, 2], "width": [4, 8]}},
+            "recipe": {"epochs": 1},
+            "search": {"trials": 3, "sampler": "nsga2", "objective": ["val_accuracy", "macs"]},
+        }
+    )
+    assert len(ressearch.load(study.run(tmp_path / "front")).trials) == 3
+
+
+def test_run_never_overwrites(small_run: Path, small_study: Study) -> None:
+    before = {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()}
+    with pytest.raises(StudyError, match=r"holds a study already; nothing was overwritten: name another directory"):
+        small_study.run(small_run)
+    assert {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()} == before
