@@ -6,34 +6,32 @@ it costs, `name` and `to_json` write it down. The field names follow the papers;
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from ressearch.blocks import BLOCKS, get_block, weighted_layers
+from ressearch.blocks import BLOCKS, SE_POSITIONS, ends_in_norm, get_block, weighted_layers
+from ressearch.combinations import check
 from ressearch.errors import ArchitectureError, nearest
 from ressearch.layers import ACTIVATIONS, NORMS
-from ressearch.skips import SHORTCUTS, SKIPS, get_shortcut, get_skip, skip_options
+from ressearch.shortcuts import SHORTCUTS
+from ressearch.skips import SKIPS, Dense, get_skip, resolve_options
+from ressearch.stems import STEMS
 
 NORM_ORDERS = ("post", "pre")
 
-
-@dataclass(frozen=True)
-class Stem:
-    """What a stem does to its input, and the number of classes of the data it was published for."""
-
-    default_classes: int
-    default_stride: int
-    """Stride of the first stage."""
+_BY_BLOCK = ("bottleneck_ratio", "se_position", "kernel_size", "activation", "norm", "norm_order", "shortcut", "stem")
+"""Fields whose default is the block type's published value."""
 
 
-STEMS: dict[str, Stem] = {
-    "cifar": Stem(default_classes=10, default_stride=1),
-    "imagenet": Stem(default_classes=1000, default_stride=1),
-}
-"""Stems by name: `cifar` is 3x3, stride 1; `imagenet` is 7x7, stride 2, then a 3x3 max-pool, stride 2."""
+class Entry(NamedTuple):
+    """How a stage is entered: channels before and after its transition, if it has one, and the first block's stride."""
+
+    in_width: int
+    width: int
+    has_transition: bool
+    stride: int
 
 
 @dataclass(frozen=True)
@@ -45,20 +43,29 @@ class Architecture:
     Args:
         block: residual branch: a name in `ressearch.blocks.BLOCKS`.
         depths: blocks per stage.
-        widths: output channels per stage.
-        strides: stride of each stage's first block [1, then 2].
-        bottleneck_ratio: inner width / output width [basic 1.0, bottleneck 0.25].
-        group_width: channels per group of the spatial convolution, one number or one a stage; None is dense.
-        se_ratio: squeeze-excitation width / block input width; 0 is none.
-        kernel_size: side of the spatial convolutions, odd.
-        activation: ``relu``, ``silu`` or ``gelu``.
-        norm: ``batch``, ``group``, ``layer`` or ``none``.
-        norm_order: ``post`` (He et al. 2015) or ``pre`` (full pre-activation, He et al. 2016).
+        widths: output channels per stage [16, doubled at each later stage].
+        strides: stride of each stage's first block [the stem's published one, then 2; 1 off images].
+        bottleneck_ratio: inner width / output width (inverted blocks: / *input* width, as their papers do), one number
+            or one a stage [basic 1, bottleneck 0.25, inverted 4].
+        group_width: channels per group of the spatial convolution (of transformers: channels a head), one number or
+            one a stage; None is dense.
+        se_ratio: squeeze-excitation width / block input width (``outer``: / the branch's own width); 0 is none.
+        se_position: ``inner``, after the spatial convolution (RegNetY, EfficientNet), or ``outer``, at the end of the
+            branch (SE-ResNet).
+        kernel_size: side of the spatial convolutions, odd, one number or one a stage [3; convnext 7].
+        activation: ``relu``, ``silu`` or ``gelu`` [relu; convnext and transformer gelu].
+        norm: ``batch``, ``group``, ``layer`` or ``none`` [batch; convnext and transformer layer].
+        norm_order: ``post`` (He et al. 2015) or ``pre`` (full pre-activation, He et al. 2016) [post; mlp and
+            transformer pre].
+        dropout: rate before the last weighted layer of each branch (transformer: at its end), in training.
+        zero_gamma: whether the norm that ends a branch starts at 0, and with it F (Goyal et al. 2017).
         skip: how x and F(x) meet: a name in `ressearch.skips.SKIPS`; ``none`` is the plain network.
         skip_options: the skip style's own numbers [the published ones].
-        shortcut: how x matches a new shape: a name in `ressearch.skips.SHORTCUTS`.
-        stem: ``cifar`` (3x3, stride 1) or ``imagenet`` (7x7, stride 2, max-pool).
+        shortcut: how x matches a new shape: a name in `ressearch.shortcuts.SHORTCUTS` [projection; inverted blocks
+            none]. Stored as the default where the skip style has no shortcut.
+        stem: a name in `ressearch.stems.STEMS` [cifar; linear off images].
         stem_width: output channels of the stem [widths[0], for bottlenecks its inner width].
+        head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None has none.
 
     Raises:
         ArchitectureError: a field has a value that describes no network; the text names field, value and remedy.
@@ -70,79 +77,167 @@ class Architecture:
 
     block: str = "basic"
     depths: tuple[int, ...] = (3, 3, 3)
-    widths: tuple[int, ...] = (16, 32, 64)
+    widths: tuple[int, ...] = None  # type: ignore[assignment]
     strides: tuple[int, ...] = None  # type: ignore[assignment]
-    bottleneck_ratio: float = None  # type: ignore[assignment]
+    bottleneck_ratio: float | tuple[float, ...] = None  # type: ignore[assignment]
     group_width: int | tuple[int, ...] | None = None
     se_ratio: float = 0.0
-    kernel_size: int = 3
-    activation: str = "relu"
-    norm: str = "batch"
-    norm_order: str = "post"
+    se_position: str = None  # type: ignore[assignment]
+    kernel_size: int | tuple[int, ...] = None  # type: ignore[assignment]
+    activation: str = None  # type: ignore[assignment]
+    norm: str = None  # type: ignore[assignment]
+    norm_order: str = None  # type: ignore[assignment]
+    dropout: float = 0.0
+    zero_gamma: bool = False
     skip: str = "identity"
     skip_options: tuple[tuple[str, float], ...] = ()
-    shortcut: str = "projection"
-    stem: str = "cifar"
+    shortcut: str = None  # type: ignore[assignment]
+    stem: str = None  # type: ignore[assignment]
     stem_width: int = None  # type: ignore[assignment]
+    head_width: int | None = None
 
     def __post_init__(self) -> None:
-        put = functools.partial(object.__setattr__, self)
-        get_block(self.block)
-        _member("stem", self.stem, STEMS)
-        put("depths", _integers("depths", self.depths))
-        put("widths", _integers("widths", self.widths))
+        values = self.__dict__  # frozen: written here alone
+        kind = get_block(self.block)
+        for key in _BY_BLOCK:
+            if values[key] is None:
+                values[key] = kind.defaults[key]
+        for key, known in _KNOWN:
+            if values[key] not in known:
+                raise ArchitectureError(f"{key}: '{values[key]}' is unknown; {nearest(values[key], known)}")
+        values["depths"] = _integers("depths", self.depths)
         stages = len(self.depths)
-        for key in ("strides", "bottleneck_ratio", "stem_width"):
-            if getattr(self, key) is None:
-                put(key, self._default(key))
-        put("strides", _integers("strides", self.strides))
+        for key in ("bottleneck_ratio", "group_width", "kernel_size"):
+            values[key] = _per_stage(key, values[key], stages)
+        kernels = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
+        for kernel in kernels:
+            if kernel % 2 == 0:
+                raise ArchitectureError(f"kernel_size: {kernel} is even; expected an odd side")
+        values["se_ratio"] = _number("se_ratio", self.se_ratio, least=0.0)
+        values["dropout"] = _number("dropout", self.dropout, least=0.0)
+        if self.dropout >= 1:
+            raise ArchitectureError(f"dropout: {self.dropout:g} is not a fraction below 1")
+        if not isinstance(self.zero_gamma, bool):
+            raise ArchitectureError(f"zero_gamma: {self.zero_gamma!r} is not true or false")
+        options = self.skip_options
+        try:
+            items = tuple([(option, number) for option, number in dict(options).items()])
+        except (TypeError, ValueError):
+            raise ArchitectureError(f"skip_options: {options!r} is not a mapping of options to numbers") from None
+        values["skip_options"] = resolve_options(self.skip, items)
+        if not SKIPS[self.skip].has_shortcut:
+            values["shortcut"] = kind.defaults["shortcut"]
+        self._settle_widths(stages)
+        if self.head_width is not None:
+            _integer("head_width", self.head_width)
+        self._refuse_nonsense()
+
+    def _settle_widths(self, stages: int) -> None:
+        values = self.__dict__
+        for key in ("stem_width", "widths", "strides"):
+            if values[key] is None:
+                values[key] = self._default(key)
+        values["stem_width"] = _integer("stem_width", self.stem_width)
         for key in ("widths", "strides"):
-            if len(getattr(self, key)) != stages:
+            values[key] = numbers = _integers(key, values[key])
+            if len(numbers) != stages:
                 raise ArchitectureError(
-                    f"{key}: {list(getattr(self, key))} has {len(getattr(self, key))} stages, "
-                    f"depths {list(self.depths)} has {stages}"
+                    f"{key}: {list(numbers)} has {len(numbers)} stages, depths {list(self.depths)} has {stages}"
                 )
-        put("bottleneck_ratio", _number("bottleneck_ratio", self.bottleneck_ratio, above=0.0))
-        put("se_ratio", _number("se_ratio", self.se_ratio, least=0.0))
-        if isinstance(self.group_width, Sequence):
-            put("group_width", _integers("group_width", self.group_width))
-            if len(self.group_width) != stages:
+        style = get_skip(self.skip, self.skip_options)
+        if isinstance(style, Dense) and style.growth_rate:
+            expected = style.widths(self.stem_width, self.depths)
+            if self.widths != expected:
                 raise ArchitectureError(
-                    f"group_width: {list(self.group_width)} has {len(self.group_width)} stages, not {stages}"
+                    f"widths: {list(self.widths)} do not follow from growth_rate {style.growth_rate:g}, which gives "
+                    f"{list(expected or ())}; leave widths out"
                 )
-        elif self.group_width is not None:
-            put("group_width", _integer("group_width", self.group_width))
-        if _integer("kernel_size", self.kernel_size) % 2 == 0:
-            raise ArchitectureError(f"kernel_size: {self.kernel_size} is even; expected an odd side")
-        _member("activation", self.activation, ACTIVATIONS)
-        _member("norm", self.norm, NORMS)
-        _member("norm_order", self.norm_order, NORM_ORDERS)
-        put("skip_options", _resolve_options(self.skip, self.skip_options))
-        get_shortcut(self.shortcut)
-        put("stem_width", _integer("stem_width", self.stem_width))
+
+    def _refuse_nonsense(self) -> None:
+        kind, stem, style = get_block(self.block), STEMS[self.stem], SKIPS[self.skip]
+        if kind.domain not in stem.domains:
+            fitting = [name for name, one in STEMS.items() if kind.domain in one.domains]
+            raise ArchitectureError(
+                f"stem: '{self.stem}' has no meaning with block '{self.block}': it takes {' or '.join(stem.domains)}s, "
+                f"the block works on {kind.domain}s; expected {' or '.join(fitting)}"
+            )
+        if kind.domain != "image" and any(stride != 1 for stride in self.strides):
+            raise ArchitectureError(
+                f"strides: {list(self.strides)} have no meaning with block '{self.block}': it has no pixels to skip"
+            )
+        check(self, (("block", self.block, kind.rules), ("skip", self.skip, style.rules)))
+        if self.zero_gamma and not ends_in_norm(self.block, self.norm, self.norm_order):
+            raise ArchitectureError(
+                f"zero_gamma: true has no meaning with block '{self.block}', norm '{self.norm}' and norm_order "
+                f"'{self.norm_order}': no norm ends the branch"
+            )
 
     def _default(self, key: str) -> Any:
-        """Return what a field is when nobody sets it, given the fields before it."""
+        """Return what a field is when nobody sets it, given the other fields."""
+        kind = get_block(self.block)
+        if key in _BY_BLOCK:
+            return kind.defaults[key]
+        if key == "widths":
+            style = get_skip(self.skip, self.skip_options)
+            derived = style.widths(self.stem_width, self.depths) if isinstance(style, Dense) else None
+            return derived or tuple(16 * 2**stage for stage in range(len(self.depths)))
         if key == "strides":
-            return (STEMS[self.stem].default_stride,) + (2,) * (len(self.depths) - 1)
-        if key == "bottleneck_ratio":
-            return get_block(self.block).bottleneck_ratio
+            if kind.domain != "image":
+                return (1,) * len(self.depths)
+            first = STEMS[self.stem].first_stride
+            return (first,) + (first if self.stem == "simple" else 2,) * (len(self.depths) - 1)
         if key == "stem_width":
-            ratio = _number("bottleneck_ratio", self.bottleneck_ratio, above=0.0)
-            return max(1, round(self.widths[0] * min(1.0, ratio)))
+            style = get_skip(self.skip, self.skip_options)
+            if isinstance(style, Dense) and style.growth_rate:
+                return 2 * int(style.growth_rate)
+            width = self.widths[0] if isinstance(self.widths, list | tuple) and self.widths else 16
+            if isinstance(style, Dense):
+                return max(1, width // 2)
+            ratio = self.bottleneck_ratio[0] if isinstance(self.bottleneck_ratio, tuple) else self.bottleneck_ratio
+            return max(1, round(width * min(1.0, ratio)))
         if key == "skip_options":
-            return _resolve_options(self.skip, ())
+            return resolve_options(self.skip, ())
         return _FIELDS[key].default
 
     @property
+    def domain(self) -> str:
+        """The kind of input: ``image``, ``vector`` or ``sequence``."""
+        return get_block(self.block).domain
+
+    @property
     def depth(self) -> int:
-        """The papers' depth: weighted layers on the main path (branches, stem, classifier)."""
-        return 2 + weighted_layers(self.block) * sum(self.depths)
+        """The papers' depth: weighted layers on the main path (stem, branches, transitions, classifier)."""
+        layers = STEMS[self.stem].weighted + (self.head_width is not None) + 1
+        for stage, (blocks, entry) in enumerate(zip(self.depths, self.entries, strict=True)):
+            a_block = weighted_layers(self.block, self.at_stage("bottleneck_ratio", stage))
+            layers += entry.has_transition + blocks * a_block
+        return layers
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """How each stage is entered."""
+        kind, style = get_block(self.block), get_skip(self.skip, self.skip_options)
+        entries, in_width = [], self.stem_width
+        for stage, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            entered = style.entry_width(in_width, stage)
+            if entered is None:
+                entered = width if kind.transition else None
+            if entered is None:
+                entries.append(Entry(in_width, in_width, False, stride))
+            else:
+                entries.append(Entry(in_width, entered, entered != in_width or stride != 1, 1))
+            in_width = width
+        return tuple(entries)
 
     @property
     def default_classes(self) -> int:
-        """Classes of the data the stem was published for: 10 (`cifar`) or 1000 (`imagenet`)."""
-        return STEMS[self.stem].default_classes
+        """Classes of the data the stem was published for: 10 (`cifar`, `linear`) or 1000 (the others)."""
+        return STEMS[self.stem].classes
+
+    def at_stage(self, key: str, stage: int) -> Any:
+        """Return a field that may be one number or one a stage, at a stage."""
+        value = getattr(self, key)
+        return value[stage] if isinstance(value, tuple) else value
 
     @classmethod
     def preset(cls, name: str) -> Architecture:
@@ -238,6 +333,7 @@ _FIELDS = {field.name: field for field in fields(Architecture)}
 
 CHOICES: dict[str, Callable[[], Sequence[str]]] = {
     "block": lambda: tuple(BLOCKS),
+    "se_position": lambda: tuple(SE_POSITIONS),
     "activation": lambda: tuple(ACTIVATIONS),
     "norm": lambda: tuple(NORMS),
     "norm_order": lambda: NORM_ORDERS,
@@ -247,45 +343,30 @@ CHOICES: dict[str, Callable[[], Sequence[str]]] = {
 }
 """The named choices of each categorical field."""
 
-
-def depths_for(depth: int, block: str, stages: int) -> tuple[int, ...]:
-    """Return the blocks per stage of a uniform network of the papers' `depth`.
-
-    He et al. 2015, section 4.2: depth = 2 + (weighted layers a block) x stages x n; 6n+2 for basic blocks in 3 stages.
-
-    Raises ArchitectureError, naming the nearest depths that exist, if no whole n fits.
-    """
-    step = weighted_layers(block) * stages
-    blocks, rest = divmod(depth - 2, step)
-    if rest or blocks < 1:
-        below, above = 2 + step * max(1, blocks), 2 + step * (max(0, blocks) + 1)
-        choices = f"{below} or {above}" if below != above else f"{below}"
-        raise ArchitectureError(
-            f"depth {depth} is not {step}n+2 ({block} blocks in {stages} stages); nearest: {choices}"
-        )
-    return (blocks,) * stages
-
-
-def widths_for(width: int, stages: int) -> tuple[int, ...]:
-    """Return the widths of a uniform family: `width`, doubled at each later stage (He et al. 2015)."""
-    return tuple(width * 2**stage for stage in range(stages))
-
-
-def _member(key: str, value: object, known: Sequence[str] | Mapping[str, object]) -> None:
-    if value not in known:
-        raise ArchitectureError(f"{key}: '{value}' is unknown; {nearest(value, known)}")
+_KNOWN: tuple[tuple[str, Mapping[str, object] | Sequence[str]], ...] = (
+    ("se_position", SE_POSITIONS),
+    ("activation", ACTIVATIONS),
+    ("norm", NORMS),
+    ("norm_order", NORM_ORDERS),
+    ("skip", SKIPS),
+    ("shortcut", SHORTCUTS),
+    ("stem", STEMS),
+)
 
 
 def _integer(key: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if type(value) is not int or value < 1:
         raise ArchitectureError(f"{key}: {value!r} is not a whole number of at least 1")
     return value
 
 
 def _integers(key: str, values: object) -> tuple[int, ...]:
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+    if not isinstance(values, list | tuple) or not values:
         raise ArchitectureError(f"{key}: {values!r} is not a list of whole numbers, one a stage")
-    return tuple([_integer(key, value) for value in values])
+    for value in values:
+        if type(value) is not int or value < 1:
+            raise ArchitectureError(f"{key}: {value!r} is not a whole number of at least 1")
+    return tuple(values)
 
 
 def _number(key: str, value: object, *, above: float | None = None, least: float | None = None) -> float:
@@ -296,17 +377,20 @@ def _number(key: str, value: object, *, above: float | None = None, least: float
     return float(value)  # type: ignore[arg-type]
 
 
-def _resolve_options(
-    skip: str, given: Mapping[str, float] | Sequence[tuple[str, float]]
-) -> tuple[tuple[str, float], ...]:
-    options: list[tuple[str, float]] = [(key, value) for key, value in dict(given).items()]
-    get_skip(skip, tuple(options))
-    resolved = skip_options(skip) | {key: _number(f"skip_options.{key}", value) for key, value in options}
-    return tuple(resolved.items())
+def _per_stage(key: str, value: Any, stages: int) -> Any:
+    """Check a field of one number, or one a stage; equal ones are one."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        if len(value) != stages:
+            raise ArchitectureError(f"{key}: {list(value)} has {len(value)} stages, not {stages}")
+        numbers = tuple([_per_stage(key, one, stages) for one in value])
+        return numbers[0] if len(set(numbers)) == 1 else numbers
+    return _number(key, value, above=0.0) if key == "bottleneck_ratio" else _integer(key, value)
 
 
-def _dotted(values: tuple[int, ...]) -> str:
-    return ".".join(map(str, values))
+def _dotted(values: tuple[float, ...]) -> str:
+    return (":" if isinstance(values[0], float) else ".").join(map(str, values))
 
 
 def _undotted(key: str, text: str) -> tuple[int, ...]:
@@ -324,10 +408,15 @@ def _parse_number(key: str, text: str) -> float:
 
 
 def _parse(key: str, text: str) -> Any:
-    if key in ("strides",) or (key == "group_width" and "." in text):
+    """Read a field's value in a name."""
+    if key == "strides" or (key in ("group_width", "kernel_size") and "." in text):
         return _undotted(key, text)
-    if key in ("bottleneck_ratio", "se_ratio"):
+    if key == "bottleneck_ratio" and ":" in text:
+        return tuple(_parse_number(key, part) for part in text.split(":"))
+    if key in ("bottleneck_ratio", "se_ratio", "dropout"):
         return _parse_number(key, text)
-    if key in ("kernel_size", "stem_width", "group_width"):
-        return int(_parse_number(key, text))
+    if key == "zero_gamma":
+        return text == "True"
+    if key in ("kernel_size", "stem_width", "group_width", "head_width"):
+        return None if text == "None" else int(_parse_number(key, text))
     return text

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Cost, Shape
-from ressearch.network import Residual, plan
+from ressearch.layers import DOMAINS, Cost, Shape
+from ressearch.network import plan
 
 __all__ = ["Budget", "Cost", "cost", "format_count", "parse_count"]
 
@@ -19,12 +18,12 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
 
     Args:
         architecture: the network.
-        input_shape: (channels, height, width), without the batch.
+        input_shape: one input's, without the batch: (channels, height, width), (features,) or (tokens, features).
         num_classes: outputs; None as in `ressearch.build`.
 
     Returns:
-        `Cost(params, macs, activations)`. MACs count convolutions and linear layers, bias additions included (as
-        pycls counts); FLOPs = 2 x MACs.
+        `Cost(params, macs, activations, saved)`. MACs count convolutions, linear layers and attention's products, bias
+        additions included (as pycls counts); FLOPs = 2 x MACs. `Cost.training_memory` bounds memory from below.
 
     Raises:
         ArchitectureError: the fields do not fit each other or the input.
@@ -34,18 +33,31 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
         855770
     """
     shape = tuple(input_shape)
-    if len(shape) != 3 or any(not isinstance(side, int) or side < 1 for side in shape):
-        raise ArchitectureError(f"input shape {shape} is not (channels, height, width), such as (3, 32, 32)")
-    total = Cost()
-    for part in plan(architecture, shape[0], num_classes).parts:
-        part_cost, shape = _residual_cost(part, shape) if isinstance(part, Residual) else part.trace(shape)
-        total = total + part_cost
-    return total
+    _check_input(architecture, shape)
+    params = macs = activations = saved = 0
+    for part, count in plan(architecture, input_channels(shape), num_classes).parts:
+        one, shape = part.trace(shape)
+        params += one[0] * count
+        macs += one[1] * count
+        activations += one[2] * count
+        saved += one[3] * count
+    return Cost(params, macs, activations, saved)
 
 
-@functools.lru_cache(maxsize=4096)
-def _residual_cost(unit: Residual, shape: Shape) -> tuple[Cost, Shape]:
-    return unit.trace(shape)
+def _check_input(architecture: Architecture, shape: Shape) -> None:
+    axes = DOMAINS[architecture.domain]
+    if len(shape) == len(axes) and all(type(side) is int and side > 0 for side in shape):
+        return
+    example = {"image": "(3, 32, 32)", "vector": "(30,)", "sequence": "(64, 16)"}[architecture.domain]
+    raise ArchitectureError(
+        f"input shape {shape} is not ({', '.join(axes)}), such as {example}: "
+        f"block '{architecture.block}' works on {architecture.domain}s"
+    )
+
+
+def input_channels(shape: Shape) -> int:
+    """Return the channels of an input's shape (the features of vectors and sequences): `build`'s `in_channels`."""
+    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -85,7 +97,7 @@ class Budget:
     @property
     def bounds(self) -> dict[str, int]:
         """The bounds that are set, by the name of the cost they bound."""
-        every = {field: getattr(self, f"max_{field}") for field in Cost._fields}
+        every = {field: getattr(self, f"max_{field}") for field in ("params", "macs", "activations")}
         return {field: bound for field, bound in every.items() if bound is not None}
 
     def allows(self, cost: Cost) -> bool:

@@ -1,8 +1,9 @@
 """The layer vocabulary: each layer describes itself once, as the torch module it becomes and as what that costs.
 
-A layer maps a *shape* (without the batch: ``(channels, height, width)``) to a shape. Blocks, stems and heads are
-tuples of layers; `ressearch.network` turns them into modules and `ressearch.cost` sums what they cost, so no
-network's shape is stated twice.
+A layer maps a *shape* (without the batch) to a shape: images are ``(channels, height, width)``, vectors
+``(features,)``, sequences ``(tokens, features)``; which of the three a network works on is its *domain*. Blocks, stems
+and heads are tuples of layers; `ressearch.network` turns them into modules and `ressearch.cost` sums what they cost,
+so no network's shape is stated twice.
 """
 
 from __future__ import annotations
@@ -21,37 +22,57 @@ from ressearch.errors import ArchitectureError
 
 Shape = tuple[int, ...]
 
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "image": ("channels", "height", "width"),
+    "vector": ("features",),
+    "sequence": ("tokens", "features"),
+}
+"""The kinds of input, with the axes of one input's shape."""
+
 
 class Cost(NamedTuple):
     """What a network, or a part of it, costs for one input.
 
     Attributes:
         params: learnable parameters.
-        macs: multiply-accumulates of convolutions and linear layers, bias additions counted (as pycls counts);
-            FLOPs = 2 x MACs.
+        macs: multiply-accumulates of convolutions and linear layers, bias additions counted (as pycls counts), and of
+            attention's two products; FLOPs = 2 x MACs.
         activations: output elements of all convolutions and linear layers and of the stem's max-pool.
+        saved: elements that training surely keeps for the backward pass: the inputs of the main path's convolutions,
+            linear layers and norms; see `training_memory`.
     """
 
     params: int = 0
     macs: int = 0
     activations: int = 0
+    saved: int = 0
 
     def __add__(self, other: object) -> Cost:
         """Sum two costs field by field."""
         if not isinstance(other, Cost):
             return NotImplemented
-        return Cost(self.params + other.params, self.macs + other.macs, self.activations + other.activations)
+        return Cost(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
 
     def times(self, count: int) -> Cost:
         """Return the cost of `count` equal parts."""
-        return Cost(self.params * count, self.macs * count, self.activations * count)
+        return Cost(self[0] * count, self[1] * count, self[2] * count, self[3] * count)
+
+    def training_memory(self, batch_size: int, optimizer_states: int = 1, bytes_per_number: int = 4) -> int:
+        """Return a lower bound, in bytes, of what training holds at once: weights, gradients, states, activations.
+
+        Args:
+            batch_size: inputs a step.
+            optimizer_states: numbers an optimizer keeps for each parameter (1 for SGD with momentum, 2 for Adam).
+            bytes_per_number: of an activation: 4 for float32, 2 under bfloat16 or float16 autocast.
+        """
+        return 4 * self.params * (2 + optimizer_states) + bytes_per_number * batch_size * self.saved
 
 
 class Layer(ABC):
     """One layer: `trace` says what it costs and which shape leaves it, `module` builds it."""
 
-    is_weighted: ClassVar[bool] = False
-    """Whether the layer counts towards the papers' depth when it stands on the main path."""
+    weighted: ClassVar[int] = 0
+    """How many weighted layers it counts for in the papers' depth, when it stands on the main path."""
 
     @abstractmethod
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
@@ -60,6 +81,9 @@ class Layer(ABC):
     @abstractmethod
     def module(self) -> nn.Module:
         """Build the torch module; it maps ``(batch, *shape)`` to ``(batch, *output_shape)``."""
+
+
+Layers = tuple[Layer, ...]
 
 
 def trace(layers: Sequence[Layer], shape: Shape) -> tuple[Cost, Shape]:
@@ -90,7 +114,7 @@ class Conv(Layer):
     bias: bool = False
     padding: int | None = None
 
-    is_weighted: ClassVar[bool] = True
+    weighted: ClassVar[int] = 1
 
     @property
     def _padding(self) -> int:
@@ -98,25 +122,18 @@ class Conv(Layer):
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Cost of the convolution; see `Layer.trace`."""
-        _, height, width = shape
-        height = _strided(height, self.kernel, self.stride, self._padding)
-        width = _strided(width, self.kernel, self.stride, self._padding)
+        height = _strided(shape[1], self.kernel, self.stride, self._padding)
+        width = _strided(shape[2], self.kernel, self.stride, self._padding)
         weights = self.kernel * self.kernel * (self.in_width // self.groups) * self.width
-        biases = self.width if self.bias else 0
+        params = weights + (self.width if self.bias else 0)
         pixels = height * width
-        cost = Cost(weights + biases, (weights + biases) * pixels, self.width * pixels)
+        cost = Cost(params, params * pixels, self.width * pixels, math.prod(shape))
         return cost, (self.width, height, width)
 
     def module(self) -> nn.Module:
         """Build `torch.nn.Conv2d`."""
         return nn.Conv2d(
-            self.in_width,
-            self.width,
-            self.kernel,
-            self.stride,
-            self._padding,
-            groups=self.groups,
-            bias=self.bias,
+            self.in_width, self.width, self.kernel, self.stride, self._padding, groups=self.groups, bias=self.bias
         )
 
 
@@ -128,32 +145,42 @@ class Linear(Layer):
     width: int
     bias: bool = True
 
-    is_weighted: ClassVar[bool] = True
+    weighted: ClassVar[int] = 1
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Cost of the product (and the bias), at every position; see `Layer.trace`."""
         positions = math.prod(shape[:-1])
         params = self.in_width * self.width + (self.width if self.bias else 0)
-        return Cost(params, params * positions, self.width * positions), (*shape[:-1], self.width)
+        cost = Cost(params, params * positions, self.width * positions, math.prod(shape))
+        return cost, (*shape[:-1], self.width)
 
     def module(self) -> nn.Module:
         """Build `torch.nn.Linear`."""
         return nn.Linear(self.in_width, self.width, self.bias)
 
 
-class ChannelLayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of ``(batch, channels, height, width)``, at each pixel (ConvNeXt)."""
+def pointwise(domain: str, in_width: int, width: int, *, stride: int = 1, bias: bool = False) -> Conv | Linear:
+    """Return the layer that mixes channels at each position: a 1x1 convolution, or a linear layer off images."""
+    return Conv(in_width, width, stride=stride, bias=bias) if domain == "image" else Linear(in_width, width, bias)
+
+
+class _ChannelsMoved(nn.Module):
+    """Applies a norm over the last axis to images, or one over axis 1 to sequences, by moving the channels."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise over axis 1."""
-        moved = input.permute(0, 2, 3, 1)
-        return functional.layer_norm(moved, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        if input.ndim == 4:
+            return self.norm(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return self.norm(input.transpose(1, 2)).transpose(1, 2)
 
 
 NORMS: dict[str, str] = {
     "batch": "batch normalisation (Ioffe and Szegedy 2015)",
     "group": "group normalisation, 32 groups or the nearest divisor below (Wu and He 2018)",
-    "layer": "layer normalisation over channels (Ba et al. 2016)",
+    "layer": "layer normalisation over channels, at each position (Ba et al. 2016, ConvNeXt)",
     "none": "no normalisation; convolutions carry a bias",
 }
 
@@ -164,21 +191,29 @@ class Norm(Layer):
 
     kind: str
     width: int
+    domain: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Two parameters a channel; no MACs by convention; see `Layer.trace`."""
-        return Cost(params=2 * self.width), shape
+        return Cost(params=2 * self.width, saved=math.prod(shape)), shape
 
     def module(self) -> nn.Module:
-        """Build the torch normalisation of this kind."""
-        if self.kind == "batch":
-            return nn.BatchNorm2d(self.width)
+        """Build the torch normalisation of this kind for this domain."""
         if self.kind == "layer":
-            return ChannelLayerNorm(self.width, eps=1e-6)
-        # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
-        most = min(32, max(1, self.width // 2))
-        groups = next(count for count in range(most, 0, -1) if self.width % count == 0)
-        return nn.GroupNorm(groups, self.width)
+            norm: nn.Module = nn.LayerNorm(self.width, eps=1e-6)
+            return _ChannelsMoved(norm) if self.domain == "image" else norm
+        if self.kind == "batch":
+            norm = nn.BatchNorm2d(self.width) if self.domain == "image" else nn.BatchNorm1d(self.width)
+        else:
+            # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
+            most = min(32, max(1, self.width // 2))
+            norm = nn.GroupNorm(next(n for n in range(most, 0, -1) if self.width % n == 0), self.width)
+        return _ChannelsMoved(norm) if self.domain == "sequence" else norm
+
+
+def norm_layers(kind: str, width: int, domain: str = "image") -> Layers:
+    """Return the norm of `width` channels, or nothing for ``none``."""
+    return () if kind == "none" else (Norm(kind, width, domain),)
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
@@ -217,22 +252,43 @@ class MaxPool(Layer):
         return nn.MaxPool2d(self.kernel, self.stride, self.kernel // 2)
 
 
-class _GlobalAveragePool(nn.Module):
+@dataclass(frozen=True, slots=True)
+class AveragePool(Layer):
+    """The mean of each `stride` x `stride` window; the last windows may be narrower (ResNet-D, DenseNet)."""
+
+    stride: int
+
+    def trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        """Costs nothing by convention; see `Layer.trace`."""
+        return Cost(), (shape[0], *(-(-side // self.stride) for side in shape[1:]))
+
+    def module(self) -> nn.Module:
+        """Build `torch.nn.AvgPool2d`."""
+        return nn.AvgPool2d(self.stride, self.stride, ceil_mode=True, count_include_pad=False)
+
+
+class _Mean(nn.Module):
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+
     def forward(self, input: Tensor) -> Tensor:
-        return input.mean((2, 3))
+        return input.mean(self.axes) if self.axes else input
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalAveragePool(Layer):
-    """The mean over all pixels: ``(channels, height, width)`` to ``(channels,)``."""
+    """The mean over all positions: pixels of an image, tokens of a sequence; a vector has one position."""
+
+    domain: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Costs nothing by convention; see `Layer.trace`."""
-        return Cost(), shape[:1]
+        return Cost(), shape[:1] if self.domain == "image" else shape[-1:]
 
     def module(self) -> nn.Module:
         """Build the mean."""
-        return _GlobalAveragePool()
+        return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.domain])
 
 
 class _SubsampleAndPad(nn.Module):
@@ -241,9 +297,10 @@ class _SubsampleAndPad(nn.Module):
         self.extra, self.stride = extra, stride
 
     def forward(self, input: Tensor) -> Tensor:
-        subsampled = input[:, :, :: self.stride, :: self.stride]
-        before = self.extra // 2
-        return functional.pad(subsampled, (0, 0, 0, 0, before, self.extra - before))
+        before, after = self.extra // 2, self.extra - self.extra // 2
+        if input.ndim != 4:
+            return functional.pad(input, (before, after))
+        return functional.pad(input[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +310,12 @@ class SubsampleAndPad(Layer):
     in_width: int
     width: int
     stride: int
+    domain: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Costs nothing; see `Layer.trace`."""
+        if self.domain != "image":
+            return Cost(), (*shape[:-1], self.width)
         return Cost(), (self.width, *(-(-side // self.stride) for side in shape[1:]))
 
     def module(self) -> nn.Module:
@@ -283,17 +343,55 @@ class SqueezeExcite(Layer):
 
     @property
     def _convs(self) -> tuple[Conv, Conv]:
-        return (
-            Conv(self.width, self.squeezed_width, bias=True),
-            Conv(self.squeezed_width, self.width, bias=True),
-        )
+        return Conv(self.width, self.squeezed_width, bias=True), Conv(self.squeezed_width, self.width, bias=True)
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Cost of the two 1x1 convolutions on one pixel; see `Layer.trace`."""
         cost, _ = trace(self._convs, (self.width, 1, 1))
-        return cost, shape
+        return cost._replace(saved=0), shape
 
     def module(self) -> nn.Module:
         """Build the two convolutions and the gate."""
         reduce, expand = self._convs
         return _SqueezeExcite(reduce.module(), ACTIVATIONS[self.activation](), expand.module())
+
+
+class _Affine(nn.Module):
+    def __init__(self, kind: str, initial: float) -> None:
+        super().__init__()
+        self.kind = kind
+        self.value = nn.Parameter(torch.full((1,), initial))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input * self.value if self.kind == "scale" else input + self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(Layer):
+    """One learned number that multiplies (``scale``) or is added to (``bias``) everything (Zhang et al. 2019)."""
+
+    kind: str
+    initial: float
+
+    def trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        """One parameter; see `Layer.trace`."""
+        return Cost(params=1), shape
+
+    def module(self) -> nn.Module:
+        """Build the product or sum."""
+        return _Affine(self.kind, self.initial)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Layer):
+    """Dropout of single elements (Srivastava et al. 2014), in training only."""
+
+    rate: float
+
+    def trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        """Costs nothing by convention; see `Layer.trace`."""
+        return Cost(), shape
+
+    def module(self) -> nn.Module:
+        """Build `torch.nn.Dropout`."""
+        return nn.Dropout(self.rate)

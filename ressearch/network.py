@@ -1,153 +1,315 @@
 """From an Architecture to stages of layers (`plan`) and on to a torch module (`build`).
 
 The plan is the one description of a network: `build` turns its layers into modules, `ressearch.cost` sums their costs.
+Equal blocks are one object, made once and kept, with what they cost: planning and costing a network takes the time of
+its stages, not of its blocks.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ressearch.architecture import Architecture
 from ressearch.blocks import BlockSpec, get_block
+from ressearch.initialise import initialise
 from ressearch.layers import (
     Activation,
-    Conv,
+    Affine,
     Cost,
     GlobalAveragePool,
     Layer,
+    Layers,
     Linear,
-    MaxPool,
     Norm,
     Shape,
+    norm_layers,
+    pointwise,
     trace,
 )
-from ressearch.skips import Merge, UnitSpec, get_shortcut, get_skip
+from ressearch.merges import Merge, Place
+from ressearch.shortcuts import UnitSpec, get_shortcut
+from ressearch.skips import Options, get_skip
+from ressearch.stems import STEMS, StemSpec
+
+_KEPT = 2**14
+"""Distinct blocks that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Residual:
+class Part:
+    """Something on the main path that remembers what it costs for each shape of input."""
+
+    def __init__(self) -> None:
+        self._traced: dict[Shape, tuple[Cost, Shape]] = {}
+
+    def trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        """Return the cost for one input of `shape`, and the shape that leaves."""
+        known = self._traced.get(shape)
+        if known is None:
+            known = self._traced[shape] = self._trace(shape)
+        return known
+
+    def _trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        raise NotImplementedError
+
+
+class Chain(Part):
+    """Layers one after another: stem, transition or head."""
+
+    def __init__(self, layers: Layers) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def _trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        return trace(self.layers, shape)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+
+class Residual(NamedTuple):
     """One residual unit: ``after(merge(x, shortcut(x), branch(x)))`` with x passed through `before` first.
 
     Attributes:
         before: norm and activation shared by branch and shortcut (pre-activation units that change the shape).
         branch: F.
         shortcut: layers on x; empty is the identity.
-        merge: how the two meet; None for the plain network, which has no shortcut.
+        merge: how the two meet; None where there is no way around F, as everywhere in the plain network.
         after: what follows the meeting.
     """
 
-    before: tuple[Layer, ...]
-    branch: tuple[Layer, ...]
-    shortcut: tuple[Layer, ...]
+    before: Layers
+    branch: Layers
+    shortcut: Layers
     merge: Merge | None
-    after: tuple[Layer, ...]
+    after: Layers
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Return the unit's cost for one input of `shape`, and the shape that leaves it."""
-        before, shape = trace(self.before, shape)
+        total, shape = trace(self.before, shape)
         branch, out_shape = trace(self.branch, shape)
-        shortcut, _ = trace(self.shortcut, shape)
-        merge = self.merge.cost(shape, out_shape) if self.merge else Cost()
+        total += branch
+        if self.merge:
+            total += trace(self.shortcut, shape)[0]._replace(saved=0)
+            merge, out_shape = self.merge.trace(shape, out_shape)
+            total += merge
         after, out_shape = trace(self.after, out_shape)
-        return before + branch + shortcut + merge + after, out_shape
+        return total + after, out_shape
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A network as layers: stem, stages of residual units, head. `head` ends in the classifier."""
+class Block(Part):
+    """One block: a residual unit, or several one after another (a transformer's attention and MLP)."""
 
-    stem: tuple[Layer, ...]
-    stages: tuple[tuple[Residual, ...], ...]
-    head: tuple[Layer, ...]
+    def __init__(self, units: tuple[Residual, ...]) -> None:
+        super().__init__()
+        self.units = units
+
+    def _trace(self, shape: Shape) -> tuple[Cost, Shape]:
+        total = Cost()
+        for unit in self.units:
+            cost, shape = unit.trace(shape)
+            total += cost
+        return total, shape
+
+
+class Stage(NamedTuple):
+    """A stage: layers that change the shape first, if the block or skip has such, then (block, how many) in turn."""
+
+    transition: Chain | None
+    runs: tuple[tuple[Block, int], ...]
 
     @property
-    def parts(self) -> Iterator[Residual | Layer]:
-        """Everything on the main path, in order."""
-        yield from self.stem
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in order."""
+        for block, count in self.runs:
+            for _ in range(count):
+                yield block
+
+    @property
+    def units(self) -> Iterator[Residual]:
+        """Every residual unit, in order."""
+        for block in self.blocks:
+            yield from block.units
+
+
+class Plan(NamedTuple):
+    """A network as layers: stem, stages of residual units, head. `head` ends in the classifier."""
+
+    stem: Chain
+    stages: tuple[Stage, ...]
+    head: Chain
+
+    @property
+    def parts(self) -> Iterator[tuple[Part, int]]:
+        """Everything on the main path, in order, equal neighbours counted."""
+        yield self.stem, 1
         for stage in self.stages:
-            yield from stage
-        yield from self.head
+            if stage.transition:
+                yield stage.transition, 1
+            yield from stage.runs
+        yield self.head, 1
+
+
+class _Style:
+    """What all blocks of a network share; one object for equal styles (`_style`), so that it is a quick key."""
+
+    def __init__(
+        self,
+        block: str,
+        se_ratio: float,
+        se_position: str,
+        activation: str,
+        norm: str,
+        norm_order: str,
+        dropout: float,
+        skip: str,
+        skip_options: Options,
+        shortcut: str,
+    ) -> None:
+        self.kind, self.skip, self.shortcut = get_block(block), get_skip(skip, skip_options), get_shortcut(shortcut)
+        self.norm, self.norm_order, self.activation = norm, norm_order, activation
+        self.bias = norm == "none" and not self.skip.replaces_biases
+        self._shared: dict[str, Any] = {
+            "se_ratio": se_ratio,
+            "se_position": se_position,
+            "activation": activation,
+            "norm": norm,
+            "norm_order": norm_order,
+            "dropout": dropout,
+            "bias": self.bias,
+        }
+
+    def block(self, in_width: int, width: int, **numbers: Any) -> BlockSpec:
+        """Return one block as block functions see it."""
+        return BlockSpec(in_width, width, **numbers, **self._shared)
+
+    def unit(self, in_width: int, width: int, stride: int, kernel_size: int = 1) -> UnitSpec:
+        """Return one unit as skips and shortcuts see it."""
+        is_activated = self.norm_order == "post" and self.kind.after == "activation"
+        return UnitSpec(
+            in_width, width, stride, self.kind.domain, kernel_size, self.norm, self.norm_order, self.bias, is_activated
+        )
+
+
+_style = functools.lru_cache(maxsize=_KEPT)(_Style)
 
 
 def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> Plan:
-    """Return the layers of `architecture` for inputs of `in_channels` channels and `num_classes` classes.
+    """Return the layers of `architecture` for inputs of `in_channels` channels (or features) and `num_classes` classes.
 
     Raises ArchitectureError if the fields do not fit each other (group width and widths, say).
     """
+    a = architecture
+    style = _style(
+        a.block,
+        a.se_ratio,
+        a.se_position,
+        a.activation,
+        a.norm,
+        a.norm_order,
+        a.dropout,
+        a.skip,
+        a.skip_options,
+        a.shortcut,
+    )
     stages = []
-    in_width, index = architecture.stem_width, 0
-    for stage, depth in enumerate(architecture.depths):
-        width = architecture.widths[stage]
-        units = []
-        for position in range(depth):
-            stride = architecture.strides[stage] if position == 0 else 1
-            units.append(_unit(architecture, stage, in_width, stride, index))
-            in_width, index = width, index + 1
-        stages.append(tuple(units))
-    return Plan(
-        _stem(architecture, in_channels),
-        tuple(stages),
-        _head(architecture, architecture.default_classes if num_classes is None else num_classes),
+    ratio, group_width, kernel_size = a.bottleneck_ratio, a.group_width, a.kernel_size
+    for stage, entry in enumerate(a.entries):
+        numbers = (
+            ratio[stage] if isinstance(ratio, tuple) else ratio,
+            group_width[stage] if isinstance(group_width, tuple) else group_width,
+            kernel_size[stage] if isinstance(kernel_size, tuple) else kernel_size,
+        )
+        transition = None
+        if entry.has_transition:
+            transition = _transition(style, entry.in_width, entry.width, a.strides[stage])
+        runs, stride = [], entry.stride
+        for in_width, width, count in style.skip.block_widths(entry.width, a.widths[stage], a.depths[stage]):
+            runs.append((_block(style, in_width, width, stride, *numbers), count))
+            stride = 1
+        stages.append(Stage(transition, tuple(runs)))
+    classes = a.default_classes if num_classes is None else num_classes
+    stem = _stem(style, a.stem, in_channels, a.stem_width)
+    return Plan(stem, tuple(stages), _head(style, a.widths[-1], a.head_width, classes))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _block(
+    style: _Style, in_width: int, width: int, stride: int, ratio: float, group_width: int | None, kernel_size: int
+) -> Block:
+    spec = style.block(
+        in_width, width, stride=stride, bottleneck_ratio=ratio, group_width=group_width, kernel_size=kernel_size
     )
+    units = []
+    for branch in style.kind.branches(spec):
+        unit = style.unit(in_width, width, stride, kernel_size)
+        units.append(_residual(style, unit, style.skip.branch(branch, unit)))
+        in_width, stride = width, 1
+    return Block(tuple(units))
 
 
-def _unit(architecture: Architecture, stage: int, in_width: int, stride: int, index: int) -> Residual:
-    group_width = architecture.group_width
-    spec = BlockSpec(
-        in_width=in_width,
-        width=architecture.widths[stage],
-        stride=stride,
-        bottleneck_ratio=architecture.bottleneck_ratio,
-        group_width=group_width[stage] if isinstance(group_width, tuple) else group_width,
-        se_ratio=architecture.se_ratio,
-        kernel_size=architecture.kernel_size,
-        activation=architecture.activation,
-        norm=architecture.norm,
-        norm_order=architecture.norm_order,
-    )
-    unit = UnitSpec(in_width, spec.width, stride, spec.norm, spec.norm_order, index, count=sum(architecture.depths))
-    merge = get_skip(architecture.skip, architecture.skip_options).merge(unit)
-    return _residual(architecture.block, spec, architecture.shortcut, unit, merge)
-
-
-@functools.lru_cache(maxsize=4096)
-def _residual(block: str, spec: BlockSpec, shortcut: str, unit: UnitSpec, merge: Merge | None) -> Residual:
-    registered = get_block(block)
-    branch = registered.branch(spec)
-    shortcut_layers = get_shortcut(shortcut)(unit) if merge else ()
-    before: tuple[Layer, ...] = ()
-    if spec.norm_order == "pre" and any(layer.is_weighted for layer in shortcut_layers):
+def _residual(style: _Style, unit: UnitSpec, branch: Layers) -> Residual:
+    merge = style.skip.merge(unit)
+    shortcut: Layers = ()
+    if merge and style.skip.has_shortcut:
+        found = style.shortcut(unit)
+        if found is None:
+            merge = None
+        else:
+            shortcut = style.skip.shortcut(found, unit)
+    before: Layers = ()
+    if any(layer.weighted for layer in shortcut):
         # He et al. 2016: where the shortcut is a projection, it too sees the pre-activated input.
-        lead = next(place for place, layer in enumerate(branch) if not isinstance(layer, Norm | Activation))
+        lead = next(at for at, layer in enumerate(branch) if not isinstance(layer, Norm | Activation | Affine))
         before, branch = branch[:lead], branch[lead:]
-    has_activation = spec.norm_order == "post" and registered.activation_after_addition
-    after = (Activation(spec.activation),) if has_activation else ()
-    return Residual(before, branch, shortcut_layers, merge, after)
+    after: Layers = ()
+    if unit.is_activated:
+        after = (Activation(style.activation),)
+    elif style.norm_order == "post" and style.kind.after == "norm":
+        after = norm_layers(style.norm, unit.width, unit.domain)
+    return Residual(before, branch, shortcut, merge, after)
 
 
-def _norm_activation(architecture: Architecture, width: int) -> tuple[Layer, ...]:
-    act = Activation(architecture.activation)
-    return (act,) if architecture.norm == "none" else (Norm(architecture.norm, width), act)
+@functools.lru_cache(maxsize=_KEPT)
+def _transition(style: _Style, in_width: int, width: int, stride: int) -> Chain:
+    layers = style.skip.transition(style.unit(in_width, width, stride), style.activation)
+    if not layers and style.kind.transition:
+        layers = style.kind.transition(style.block(in_width, width), stride)
+    return Chain(layers)
 
 
-def _stem(architecture: Architecture, in_channels: int) -> tuple[Layer, ...]:
-    width, bias = architecture.stem_width, architecture.norm == "none"
-    if architecture.stem == "imagenet":
-        conv = Conv(in_channels, width, kernel=7, stride=2, bias=bias)
-        return (conv, *_norm_activation(architecture, width), MaxPool())
-    conv = Conv(in_channels, width, kernel=3, bias=bias)
-    # A pre-activation network's first block brings its own norm and activation (He et al. 2016).
-    return (conv,) if architecture.norm_order == "pre" else (conv, *_norm_activation(architecture, width))
+@functools.lru_cache(maxsize=_KEPT)
+def _stem(style: _Style, stem: str, in_channels: int, width: int) -> Chain:
+    spec = StemSpec(
+        in_channels,
+        width,
+        style.kind.domain,
+        style.norm,
+        style.norm_order,
+        style.activation,
+        bias=style.norm == "none",
+    )
+    return Chain(STEMS[stem].layers(spec))
 
 
-def _head(architecture: Architecture, num_classes: int) -> tuple[Layer, ...]:
-    width = architecture.widths[-1]
-    last = _norm_activation(architecture, width) if architecture.norm_order == "pre" else ()
-    return (*last, GlobalAveragePool(), Linear(width, num_classes))
+@functools.lru_cache(maxsize=_KEPT)
+def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -> Chain:
+    kind, act = style.kind, Activation(style.activation)
+    layers: list[Layer] = []
+    if kind.final != "norm of the mean" and style.norm_order == "pre":
+        layers += norm_layers(style.norm, width, kind.domain)
+        layers += [act] if kind.final == "norm and activation" else []
+    if head_width is not None:
+        conv = pointwise(kind.domain, width, head_width, bias=style.norm == "none")
+        layers += [conv, *norm_layers(style.norm, head_width, kind.domain), act]
+        width = head_width
+    layers.append(GlobalAveragePool(kind.domain))
+    if kind.final == "norm of the mean":
+        layers += norm_layers(style.norm, width, "vector")
+    return Chain((*layers, Linear(width, num_classes)))
 
 
 def _sequential(layers: Sequence[Layer]) -> nn.Sequential:
@@ -157,12 +319,12 @@ def _sequential(layers: Sequence[Layer]) -> nn.Sequential:
 class ResidualUnit(nn.Module):
     """A `Residual` as a module: maps ``(batch, *shape)`` to ``(batch, *output_shape)``."""
 
-    def __init__(self, description: Residual) -> None:
+    def __init__(self, description: Residual, place: Place) -> None:
         super().__init__()
         self.before = _sequential(description.before)
         self.branch = _sequential(description.branch)
         self.shortcut = _sequential(description.shortcut)
-        self.merge = description.merge.module() if description.merge else None
+        self.merge = description.merge.module(place) if description.merge else None
         self.after = _sequential(description.after)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -174,16 +336,36 @@ class ResidualUnit(nn.Module):
 
 
 class ResidualNetwork(nn.Module):
-    """The network of a `Plan`: maps ``(batch, *input_shape)`` to logits ``(batch, classes)``."""
+    """The network of a `Plan`: maps ``(batch, *input_shape)`` to logits ``(batch, classes)``.
+
+    `stem`, `stages` and `head` are in the plan's order; a stage holds its transition, if it has one, then its
+    `ResidualUnit` modules.
+    """
 
     def __init__(self, architecture: Architecture, description: Plan) -> None:
         super().__init__()
         self.architecture = architecture
-        self.stem = _sequential(description.stem)
-        self.stages = nn.Sequential(
-            *(nn.Sequential(*(ResidualUnit(unit) for unit in stage)) for stage in description.stages)
-        )
-        self.head = _sequential(description.head)
+        self.stem = _sequential(description.stem.layers)
+        count = sum(len(block.units) * times for stage in description.stages for block, times in stage.runs)
+        stages, index = [], 0
+        for stage in description.stages:
+            parts: list[nn.Module] = [_sequential(stage.transition.layers)] if stage.transition else []
+            for unit in stage.units:
+                parts.append(ResidualUnit(unit, Place(index, count)))
+                index += 1
+            stages.append(nn.Sequential(*parts))
+        self.stages = nn.Sequential(*stages)
+        self.head = _sequential(description.head.layers)
+
+    @property
+    def units(self) -> list[ResidualUnit]:
+        """Every residual unit, from input to output."""
+        return [module for module in self.stages.modules() if isinstance(module, ResidualUnit)]
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last linear layer."""
+        return self.head[-1]  # type: ignore[return-value]
 
     def forward(self, input: Tensor) -> Tensor:
         """Return logits, shape (batch, classes)."""
@@ -195,9 +377,10 @@ def build(architecture: Architecture, in_channels: int = 3, num_classes: int | N
 
     Args:
         architecture: the network.
-        in_channels: channels of the input, shape (batch, in_channels, height, width).
+        in_channels: channels of images, shape (batch, in_channels, height, width); features of vectors, shape
+            (batch, in_channels), and of sequences, shape (batch, tokens, in_channels).
         num_classes: outputs; None takes those of the data the stem was published for
-            (10 for `cifar`, 1000 for `imagenet`).
+            (10 for `cifar` and `linear`, 1000 for the others).
 
     Returns:
         A module whose `forward` returns logits, shape (batch, num_classes).
@@ -208,15 +391,3 @@ def build(architecture: Architecture, in_channels: int = 3, num_classes: int | N
     network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes))
     initialise(network)
     return network
-
-
-def initialise(network: ResidualNetwork) -> None:
-    """Draw the weights: He initialisation, fan-out, for convolutions (He et al. 2015b); norms 1 and 0; biases 0.
-
-    The classifier keeps torch's default (uniform within 1/sqrt(fan-in)).
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Budget, Cost, format_count
+from ressearch.cost import Budget, Cost, cost, format_count
 from ressearch.errors import BudgetError, StudyError
 from ressearch.results import load
 from ressearch.results.schema import architecture_of
@@ -86,7 +86,8 @@ def pick(
         StudyError: the directory holds no study, or none of its trials trained to the last epoch.
     """
     budget = Budget(max_params, max_macs, max_activations)
-    trials = load(directory).trials
+    results = load(directory)
+    trials = results.trials
     done = trials[trials["status"] == "completed"]
     if done.empty:
         raise StudyError(f"{directory}: no trial has trained every epoch yet, so there is nothing to pick from")
@@ -100,20 +101,21 @@ def pick(
     best = ranked.iloc[0]
     error = 0.0 if pd.isna(best["val_accuracy_std"]) else best["val_accuracy_std"] / len(best["seeds"]) ** 0.5
     near = ranked[(ranked["val_accuracy"] >= best["val_accuracy"] - error) & (ranked["macs"] < best["macs"])]
-    cheaper = _pick(near.sort_values("macs").iloc[0], len(fits)) if not near.empty else None
-    return _pick(best, len(fits), cheaper)
+    cheaper = _pick(results.run, near.sort_values("macs").iloc[0], len(fits)) if not near.empty else None
+    return _pick(results.run, best, len(fits), cheaper)
 
 
 def _cost(row: pd.Series) -> Cost:
     return Cost(int(row["params"]), int(row["macs"]), int(row["activations"]))
 
 
-def _pick(row: pd.Series, candidates: int, cheaper: Pick | None = None) -> Pick:
+def _pick(run: dict[str, Any], row: pd.Series, candidates: int, cheaper: Pick | None = None) -> Pick:
     std = row["val_accuracy_std"]
+    architecture = architecture_of({str(key): value for key, value in row.items()})
     return Pick(
-        architecture=architecture_of({str(key): value for key, value in row.items()}),
+        architecture=architecture,
         trial=int(row["trial"]),
-        cost=_cost(row),
+        cost=cost(architecture, tuple(run["input_shape"]), run["num_classes"]),
         val_accuracy=float(row["val_accuracy"]),
         val_accuracy_std=None if pd.isna(std) else float(std),
         seed_val_accuracies=tuple(float(value) for value in row["seed_val_accuracies"]),

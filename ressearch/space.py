@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ressearch.architecture import CHOICES, Architecture, depths_for, widths_for
+from ressearch.architecture import CHOICES, Architecture
 from ressearch.cost import Budget, Cost, cost
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError, nearest
+from ressearch.families import depths_for, widths_for
 from ressearch.layers import Shape
 from ressearch.skips import skip_options
 

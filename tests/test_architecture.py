@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ressearch import Architecture, presets
-from ressearch.architecture import depths_for, widths_for
 from ressearch.errors import ArchitectureError
+from ressearch.families import depths_for, widths_for
 
 
 @pytest.mark.parametrize("name", presets())
@@ -65,7 +65,7 @@ def test_impossible_depth_names_its_neighbours() -> None:
         ({"skip": "identiy"}, "did you mean 'identity'"),
         ({"shortcut": "projecton"}, "did you mean 'projection'"),
         ({"norm": "bach"}, "did you mean 'batch'"),
-        ({"depths": (3, 3)}, "widths: .* has 3 stages, depths .* has 2"),
+        ({"depths": (3, 3), "widths": (16, 32, 64)}, "widths: .* has 3 stages, depths .* has 2"),
         ({"depths": (3, 0, 3)}, "depths: 0 is not a whole number"),
         ({"widths": "16"}, "widths: '16' is not a list"),
         ({"bottleneck_ratio": -1}, "bottleneck_ratio: -1 is not a number above 0"),

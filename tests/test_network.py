@@ -34,7 +34,7 @@ def test_plain_unit_has_no_way_around_the_branch() -> None:
 
 
 def test_pre_activation_is_shared_by_branch_and_projection() -> None:
-    first, second = plan(Architecture(depths=(2,), widths=(8,), stem_width=4, norm_order="pre")).stages[0]
+    first, second = plan(Architecture(depths=(2,), widths=(8,), stem_width=4, norm_order="pre")).stages[0].units
     assert [type(layer) for layer in first.before] == [Norm, Activation]
     assert second.before == ()
     assert isinstance(second.branch[0], Norm)

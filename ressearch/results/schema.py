@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,18 @@ STATUSES = {
 """What can become of a trial."""
 
 _INTS = pa.list_(pa.int64())
+_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+
+
+def _arrow_type(field: dataclasses.Field[Any]) -> pa.DataType:
+    """Return a column's type from an Architecture field's annotation; numbers that may be one a stage are lists."""
+    annotation = str(field.type)
+    if field.name == "skip_options":
+        return pa.string()
+    if "tuple" in annotation:
+        return pa.list_(pa.float64() if "float" in annotation else pa.int64())
+    return _ARROW_TYPES[annotation.removesuffix(" | None")]
+
 
 TRIALS = pa.schema(
     [
@@ -53,29 +66,14 @@ TRIALS = pa.schema(
         ("device_seconds", pa.float64()),
         ("macs_trained", pa.float64()),
         ("device", pa.string()),
-        ("block", pa.string()),
-        ("depths", _INTS),
-        ("widths", _INTS),
-        ("strides", _INTS),
-        ("bottleneck_ratio", pa.float64()),
-        ("group_width", _INTS),
-        ("se_ratio", pa.float64()),
-        ("kernel_size", pa.int64()),
-        ("activation", pa.string()),
-        ("norm", pa.string()),
-        ("norm_order", pa.string()),
-        ("skip", pa.string()),
-        ("skip_options", pa.string()),
-        ("shortcut", pa.string()),
-        ("stem", pa.string()),
-        ("stem_width", pa.int64()),
+        *((field.name, _arrow_type(field)) for field in dataclasses.fields(Architecture)),
         ("recipe", pa.string()),
     ]
 )
 """One row a trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
 `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the trial's share of devices (its
-GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three forward ones; `group_width`
-holds one number, one a stage, or none; `skip_options` and `recipe` are JSON."""
+GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three forward ones. Then Architecture's
+fields: those that may be one number or one a stage are lists; `skip_options` and `recipe` are JSON."""
 
 CURVES = pa.schema(
     [
@@ -97,21 +95,34 @@ def architecture_columns(architecture: Architecture) -> dict[str, Any]:
     """Return an architecture's fields as columns of the trial table."""
     columns = architecture.to_dict()
     columns["skip_options"] = json.dumps(columns["skip_options"])
-    if isinstance(columns["group_width"], int):
-        columns["group_width"] = [columns["group_width"]]
+    for key, value in columns.items():
+        if pa.types.is_list(TRIALS.field(key).type) and isinstance(value, int | float):
+            columns[key] = [value]
     return columns
 
 
 def architecture_of(row: Mapping[str, Any]) -> Architecture:
-    """Return the architecture of a row of the trial table; undoes `architecture_columns`."""
-    fields: dict[str, Any] = {field.name: row[field.name] for field in dataclasses.fields(Architecture)}
-    for key in ("depths", "widths", "strides"):
-        fields[key] = tuple(int(number) for number in fields[key])
-    for key in ("kernel_size", "stem_width"):
-        fields[key] = int(fields[key])
-    groups = fields["group_width"]
-    if groups is not None:
-        numbers = tuple(int(number) for number in groups)
-        fields["group_width"] = numbers[0] if len(numbers) == 1 and len(fields["depths"]) != 1 else numbers
-    fields["skip_options"] = json.loads(fields["skip_options"])
-    return Architecture(**fields)
+    """Return the architecture of a row of the trial table; undoes `architecture_columns`.
+
+    A table of an older version lacks the newer fields; they take their defaults.
+    """
+    return Architecture(**{field.name: _plain(field.name, row[field.name]) for field in _FIELDS if field.name in row})
+
+
+_FIELDS = dataclasses.fields(Architecture)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Return one column's value as Architecture takes it."""
+    kind = TRIALS.field(key).type
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if key == "skip_options":
+        return json.loads(value)
+    if pa.types.is_list(kind):
+        number = float if pa.types.is_floating(kind.value_type) else int
+        numbers = tuple(number(one) for one in value) if hasattr(value, "__len__") else (number(value),)
+        return numbers[0] if len(numbers) == 1 and key not in ("depths", "widths", "strides") else numbers
+    if pa.types.is_integer(kind):
+        return int(value)
+    return bool(value) if pa.types.is_boolean(kind) else value

@@ -1,0 +1,186 @@
+"""Where x and F(x) meet: layers of three inputs, x, its shortcut s(x) and the branch F(x).
+
+Like a `Layer`, a merge says what it costs and builds its module. What depends on a unit's place among the others (a
+survival probability, a constant of the depth) is given when the module is built, so that units that differ in nothing
+else are one description.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ressearch.layers import Cost, Layer, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a residual unit stands: its `index` among `count` units of the network, from 0."""
+
+    index: int
+    count: int
+
+
+class Merge(ABC):
+    """The layer where the paths meet; `merge(x, s(x), F(x))`."""
+
+    def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
+        """Return what the meeting costs for x of `in_shape` and F(x) of `shape`, and the shape that leaves it."""
+        return Cost(), shape
+
+    @abstractmethod
+    def module(self, place: Place) -> nn.Module:
+        """Build a module called as ``merge(x, shortcut, residual)``."""
+
+
+class _WeightedSum(nn.Module):
+    def __init__(self, shortcut_scale: float, residual_scale: float) -> None:
+        super().__init__()
+        self.shortcut_scale, self.residual_scale = shortcut_scale, residual_scale
+
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        if self.shortcut_scale != 1:
+            shortcut = self.shortcut_scale * shortcut
+        return torch.add(shortcut, residual, alpha=self.residual_scale)
+
+    def extra_repr(self) -> str:
+        return f"shortcut_scale={self.shortcut_scale:g}, residual_scale={self.residual_scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSum(Merge):
+    """a s(x) + b F(x) with constants; `scales` gives (a, b) for a unit's place."""
+
+    scales: Callable[[Place], tuple[float, float]] = lambda place: (1.0, 1.0)
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the sum."""
+        return _WeightedSum(*self.scales(place))
+
+
+class _LearnedScale(nn.Module):
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        scale = self.scale.view(-1, 1, 1) if residual.ndim == 4 else self.scale
+        return shortcut + scale * residual
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedScale(Merge):
+    """s(x) + scale F(x): one learned number (`width` 1), or one a channel."""
+
+    width: int
+    initial: float
+
+    def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
+        """Its parameters."""
+        return Cost(params=self.width), shape
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the scale."""
+        return _LearnedScale(self.width, self.initial)
+
+
+class _Survival(nn.Module):
+    def __init__(self, survival: float) -> None:
+        super().__init__()
+        self.survival = survival
+
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        if not self.training:
+            return torch.add(shortcut, residual, alpha=self.survival)
+        survives = torch.rand((), device=residual.device) < self.survival
+        return shortcut + survives * residual
+
+    def extra_repr(self) -> str:
+        return f"survival={self.survival:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Survival(Merge):
+    """s(x) + b F(x), b of 0 or 1 drawn for each mini-batch in training, its probability in evaluation."""
+
+    survival: Callable[[Place], float]
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the draw."""
+        return _Survival(self.survival(place))
+
+
+class _DropoutShortcut(nn.Module):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(rate)
+
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        return self.dropout(shortcut) + residual
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutShortcut(Merge):
+    """dropout(s(x)) + F(x)."""
+
+    rate: float
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the dropout."""
+        return _DropoutShortcut(self.rate)
+
+
+class GatedSum(nn.Module):
+    """The module of `Gated`; its gate's bias starts at `initial_bias`."""
+
+    def __init__(self, gate: nn.Module, bias: float, gates_residual: bool) -> None:
+        super().__init__()
+        self.gate, self.initial_bias, self.gates_residual = gate, bias, gates_residual
+
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        """Merge the paths."""
+        gate = torch.sigmoid(self.gate(x))
+        if self.gates_residual:
+            return torch.lerp(shortcut, residual, gate)
+        return (1 - gate) * shortcut + residual
+
+
+@dataclass(frozen=True, slots=True)
+class Gated(Merge):
+    """(1 - g) s(x) + g F(x), or with F(x) ungated; g = sigmoid(gate(x)), its bias starting at `bias`."""
+
+    gate: Layer
+    bias: float
+    gates_residual: bool
+
+    def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
+        """The cost of the gate's layer."""
+        return self.gate.trace(in_shape)[0]._replace(saved=0), shape
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the gate; `ressearch.network.initialise` sets its bias."""
+        return GatedSum(self.gate.module(), self.bias, self.gates_residual)
+
+
+class _Concatenation(nn.Module):
+    def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
+        return torch.cat((x, residual), dim=1 if residual.ndim == 4 else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation(Merge):
+    """x and F(x) side by side, along the channels."""
+
+    def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
+        """Free; the channels add up."""
+        if len(shape) == 3:
+            return Cost(), (in_shape[0] + shape[0], *shape[1:])
+        return Cost(), (*shape[:-1], in_shape[-1] + shape[-1])
+
+    def module(self, place: Place) -> nn.Module:
+        """Build the concatenation."""
+        return _Concatenation()

@@ -1,0 +1,138 @@
+"""Hypothesis strategies over the whole space of architectures, and counts of built networks to hold costs against."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ressearch import Architecture, build
+from ressearch.blocks import BLOCKS, SE_POSITIONS
+from ressearch.cost import Cost, input_channels
+from ressearch.errors import ArchitectureError
+from ressearch.layers import ACTIVATIONS, NORMS, Shape
+from ressearch.shortcuts import SHORTCUTS
+from ressearch.skips import SKIPS, skip_options
+from ressearch.stems import STEMS
+
+OPTION_VALUES: dict[str, list[float]] = {
+    "alpha": [0.1, 0.5, 1.5],
+    "beta": [0.5, 1.0],
+    "initial": [0.0, 0.3, 1.0],
+    "survival": [0.5, 0.9, 1.0],
+    "bias": [-6.0, -1.0, 0.0],
+    "rate": [0.1, 0.5],
+    "growth_rate": [0.0, 2.0, 5.0],
+    "compression": [0.5, 1.0],
+}
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of an Architecture, valid or not: every axis drawn by itself."""
+    stages = draw(st.integers(1, 3))
+    each = {"min_size": stages, "max_size": stages}
+    block = draw(st.sampled_from(sorted(BLOCKS)))
+    is_image = BLOCKS[block].domain == "image"
+    skip = draw(st.sampled_from(sorted(SKIPS)))
+    base = draw(st.sampled_from([4, 8, 12]))
+    widths = tuple(base * 2**stage for stage in range(stages))
+    options = {name: draw(st.sampled_from(OPTION_VALUES[name])) for name in skip_options(skip)}
+    odd_sides = st.sampled_from([1, 3, 5]) if is_image else st.just(1)
+    ratios = st.sampled_from([0.5, 1.0, 2.0])
+    return {
+        "block": block,
+        "depths": tuple(draw(st.lists(st.integers(1, 3), **each))),
+        "widths": None if options.get("growth_rate") else widths,
+        "strides": tuple(draw(st.lists(st.integers(1, 2), **each))) if is_image else None,
+        "bottleneck_ratio": draw(st.one_of(st.none(), ratios, st.lists(ratios, **each).map(tuple))),
+        "group_width": draw(st.sampled_from([None, None, 1, 2, 4])),
+        "se_ratio": draw(st.sampled_from([0.0, 0.25])) if is_image else 0.0,
+        "se_position": draw(st.sampled_from(sorted(SE_POSITIONS))),
+        "kernel_size": draw(st.one_of(st.none(), odd_sides, st.lists(odd_sides, **each).map(tuple))),
+        "activation": draw(st.sampled_from([None, *sorted(ACTIVATIONS)])),
+        "norm": "none" if skip == "fixup" else draw(st.sampled_from([None, *sorted(NORMS)])),
+        "norm_order": draw(st.sampled_from([None, "post", "pre"])),
+        "dropout": draw(st.sampled_from([0.0, 0.2])),
+        "zero_gamma": draw(st.sampled_from([False, False, False, True])),
+        "skip": skip,
+        "skip_options": options,
+        "shortcut": draw(st.sampled_from([None, *sorted(SHORTCUTS)])),
+        "stem": draw(st.sampled_from([None, *sorted(name for name, one in STEMS.items() if "image" in one.domains)]))
+        if is_image
+        else None,
+        "stem_width": draw(st.sampled_from([None, 2, 4])),
+        "head_width": draw(st.sampled_from([None, None, 6])),
+    }
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    """Architectures that are not refused."""
+    while True:
+        arguments = draw(fields())
+        try:
+            return Architecture(**arguments)
+        except ArchitectureError:
+            arguments = {**arguments, "zero_gamma": False, "group_width": None, "shortcut": None}
+            try:
+                return Architecture(**arguments)
+            except ArchitectureError:
+                continue
+
+
+def input_shape(architecture: Architecture, side: int = 16) -> Shape:
+    """A small input for an architecture."""
+    return {"image": (2, side, side), "vector": (5,), "sequence": (side, 3)}[architecture.domain]
+
+
+def counted(architecture: Architecture, shape: Shape, num_classes: int = 10) -> Cost:
+    """Count the built network: parameters by numel, MACs by torch's counter plus biases, activations by hooks."""
+    tally = {"biases": 0, "activations": 0}
+
+    def watch(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        tally["activations"] += output.numel()
+        if getattr(module, "bias", None) is not None:
+            tally["biases"] += output.numel()
+
+    with torch.device("meta"):
+        network = build(architecture, input_channels(shape), num_classes).eval()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d):
+                module.register_forward_hook(watch)
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, *shape))
+    params = sum(parameter.numel() for parameter in network.parameters())
+    return Cost(params, counter.get_total_flops() // 2 + tally["biases"], tally["activations"])
+
+
+def without_memory(cost: Cost) -> Cost:
+    """The part of a cost that `counted` counts."""
+    return cost._replace(saved=0)
+
+
+def saved_numbers(architecture: Architecture, shape: Shape) -> int:
+    """Count the distinct numbers that autograd keeps for one input, parameters aside."""
+    network = build(architecture, input_channels(shape)).train()
+    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes() // 4
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = network(torch.randn(2, *shape))
+    del out
+    return sum(kept.values()) // 2
+
+
+def changed(architecture: Architecture, **changes: Any) -> Architecture:
+    """A copy with fields changed."""
+    return dataclasses.replace(architecture, **changes)
