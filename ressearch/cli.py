@@ -44,19 +44,30 @@ class _Count(click.ParamType):
 
 
 class _InputShape(click.ParamType):
-    name = "CxHxW"
+    """Images ``3x32x32``, sequences ``64x16``, vectors ``30``."""
+
+    name = "SHAPE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
         try:
             shape = tuple(int(part) for part in str(value).lower().split("x"))
         except ValueError:
             shape = ()
-        if len(shape) != 3 or min(shape) < 1:
-            self.fail(f"'{value}' is not channels x height x width, such as 3x32x32", param, ctx)
+        if not 1 <= len(shape) <= 3 or min(shape) < 1:
+            self.fail(
+                f"'{value}' is not channels x height x width, such as 3x32x32 (tokens x features for sequences, "
+                "features for vectors)",
+                param,
+                ctx,
+            )
         return shape
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+_input = click.option(
+    "--input", "input_shape", type=_InputShape(), help="Input shape [the preset's data, else 3x32x32]."
+)
+_classes = click.option("--classes", type=click.IntRange(min=1), help="Classes [those of the stem's data: 10 or 1000].")
 _set = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as recipe.epochs=5."
 )
@@ -107,6 +118,13 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     networks = "" if found["networks"] is None else f", {found['networks']} networks within the constraints"
     _say(f"{study}: valid")
     _say(f"space      {size}{networks}")
+    for reason, count in found["refused"].items():
+        _say(f"refused    {count} {'points' if count > 1 else 'point'}: {reason}")
+    if (matched := found["matched"]) is not None:
+        _say(
+            f"matched    {matched['cost']} {format_count(matched['target'])}, deviations from {matched['lowest']:+.1%} "
+            f"to {matched['highest']:+.1%}"
+        )
     _say(
         f"trials     {found['trials']} x {found['seeds']} seeds x {found['epochs']} epochs, "
         f"{found['concurrency']} at a time"
@@ -203,14 +221,16 @@ def pick(
 
 @cli.command("cost")
 @click.argument("network")
-@click.option("--input", "input_shape", type=_InputShape(), help="Input shape [the preset's data, else 3x32x32].")
-@click.option("--classes", type=click.IntRange(min=1), help="Classes [10; 1000 for the imagenet stem].")
+@_input
+@_classes
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="For training memory.")
 @_json
-def cost_command(network: str, input_shape: Shape | None, classes: int | None, as_json: bool) -> None:
+def cost_command(network: str, input_shape: Shape | None, classes: int | None, batch_size: int, as_json: bool) -> None:
     """Say what a network costs: a preset, a name, or a JSON file of Architecture fields."""
     architecture = _read_network(network)
     shape = input_shape or (published_input(network) if network in PRESETS else (3, 32, 32))
     price = cost(architecture, shape, classes)
+    memory = price.training_memory(batch_size)
     num_classes = classes or architecture.default_classes
     if as_json:
         _print_json(
@@ -220,6 +240,7 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, a
                 "num_classes": num_classes,
                 "depth": architecture.depth,
                 **price._asdict(),
+                "training_memory": {"batch_size": batch_size, "least_bytes": memory},
                 "architecture": architecture.to_dict(),
             }
         )
@@ -230,6 +251,7 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, a
     _say(f"params       {price.params:,}")
     _say(f"macs         {price.macs:,} (FLOPs = 2 x MACs)")
     _say(f"activations  {price.activations:,}")
+    _say(f"memory       at least {memory / 2**20:,.0f} MiB to train (batches of {batch_size}, SGD, float32)")
 
 
 @cli.command("presets")

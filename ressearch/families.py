@@ -47,8 +47,9 @@ def depths_for(
     if rest or blocks < 1:
         below, above = fixed + step * max(1, blocks), fixed + step * (max(0, blocks) + 1)
         choices = f"{below} or {above}" if below != above else f"{below}"
+        between = ", transitions between them" if has_transitions and stages > 1 else ""
         raise ArchitectureError(
-            f"depth {depth} is not {step}n+{fixed} ({block} blocks in {stages} stages); nearest: {choices}"
+            f"depth {depth} is not {step}n+{fixed} ({block} blocks in {stages} stages{between}); nearest: {choices}"
         )
     return (blocks,) * stages
 
@@ -122,6 +123,20 @@ class Match:
     def deviation(self, count: int) -> float:
         """Return how far a count is from the target, relative to it; negative below."""
         return count / self.target - 1
+
+
+def width_multiple(
+    group_width: int | tuple[int, ...] | None, bottleneck_ratio: float | tuple[float, ...] | None, block: str
+) -> int:
+    """Return the smallest number whose multiples are widths that `group_width` divides (1 if there is none)."""
+    if group_width is None:
+        return 1
+    ratio = get_block(block).defaults["bottleneck_ratio"] if bottleneck_ratio is None else bottleneck_ratio
+    groups = group_width if isinstance(group_width, tuple) else (group_width,)
+    if get_block(block).domain != "image" or isinstance(ratio, tuple):
+        return math.lcm(*groups)
+    multiples = (next((n for n in range(1, 4 * group + 1) if (n * ratio) % group == 0), group) for group in groups)
+    return math.lcm(*multiples)
 
 
 def match_width(

@@ -119,8 +119,25 @@ def _method(results: Results) -> list[str]:
         )
     else:
         lines.append(f"Search: none; every combination of the grid was trained ({search['scheduler']['name']}).")
+        lines += [
+            f"Left out as no network: {count} {'combinations' if count > 1 else 'combination'} ({reason})."
+            for reason, count in run.get("refused_points", {}).items()
+        ]
+    if (match := _match(study)) is not None:
+        lines.append(
+            f"Every network's width was solved for, so that it costs {match['target']} {match['match']}; those trained "
+            f"have {format_count(results.trials[match['match']].min())} to "
+            f"{format_count(results.trials[match['match']].max())}."
+        )
     lines.append("Comparisons of several pairs are not corrected for their number.")
     return lines
+
+
+def _match(study: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the study file says of a width matched to a cost, if it does."""
+    space = study["space"]["grid"] or study["space"]["search"]
+    width = space.get("width")
+    return width if isinstance(width, dict) and "match" in width else None
 
 
 def _facts(results: Results) -> dict[str, str]:

@@ -15,14 +15,15 @@ from scipy.optimize import nnls
 from torch.nn import functional
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Cost, cost
+from ressearch.cost import Cost, cost, input_channels
 from ressearch.network import build
 from ressearch.search.runner import share
+from ressearch.space import SearchSpace
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
 
-_LISTED, _TIMED = 5000, 5
+_LISTED, _TIMED, _REASONS = 5000, 5, 5
 
 
 def check(study: Study) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def check(study: Study) -> dict[str, Any]:
         "form": study.space.form,
         "space_size": None if math.isinf(space.size) else int(space.size),
         "networks": len(networks) if is_complete else None,
+        "refused": dict(space.refusals().most_common(_REASONS)) if is_complete else {},
+        "matched": _matched(space, [price for price, _ in priced]),
         "trials": study.planned_trials,
         "seeds": len(study.recipe.seeds),
         "epochs": study.recipe.epochs,
@@ -66,6 +69,15 @@ def _networks(study: Study) -> tuple[list[Architecture], bool]:
         if len(listed) <= _LISTED:
             return listed, True
     return space.sample(1000, study.seed), False
+
+
+def _matched(space: SearchSpace, prices: list[Cost]) -> dict[str, Any] | None:
+    """Return how near the networks come to the cost that their width is matched to, if it is."""
+    match = space.match
+    if match is None:
+        return None
+    deviations = [match.deviation(getattr(price, match.cost)) for price in prices]
+    return {"cost": match.cost, "target": match.target, "lowest": min(deviations), "highest": max(deviations)}
 
 
 def _entry(price: Cost, architecture: Architecture) -> dict[str, Any]:
@@ -99,7 +111,7 @@ def _step_seconds(study: Study, architecture: Architecture) -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     space, batch = study.search_space, study.recipe.batch_size
     with torch.random.fork_rng():
-        network = build(architecture, space.input_shape[0], space.num_classes).to(device)
+        network = build(architecture, input_channels(space.input_shape), space.num_classes).to(device)
         inputs = torch.randn(batch, *space.input_shape, device=device)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
     durations = []

@@ -14,9 +14,9 @@ from ray.tune.search import Searcher
 from ressearch.architecture import Architecture
 from ressearch.cost import cost
 from ressearch.errors import ArchitectureError, BudgetError
+from ressearch.proposals import RandomTrial
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import OBJECTIVES, Study
-from ressearch.space import RandomTrial
 
 _ASKS = 200
 """Proposals of the sampler that may be refused before one is drawn at random instead."""

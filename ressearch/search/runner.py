@@ -194,6 +194,7 @@ def _describe(study: Study, cpus: float, gpus: float, concurrency: int) -> dict[
         "overrides": study.overrides,
         "study": study.model_dump(mode="json"),
         "planned_trials": study.planned_trials,
+        "refused_points": dict(study.search_space.refusals()) if study.space.form == "grid" else {},
         "split_fingerprint": study.splits().fingerprint,
         "input_shape": list(study.dataset.input_shape),
         "num_classes": len(study.dataset.classes),

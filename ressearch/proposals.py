@@ -1,0 +1,120 @@
+"""Who answers a search space's questions: the three methods of `optuna.Trial` that it asks, and stand-ins for it.
+
+`RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Trial(Protocol):
+    """What a space needs of a sampler: three methods of `optuna.Trial`."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Choose one of `choices`."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Choose a whole number between `low` and `high`, both included."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Choose a number between `low` and `high`."""
+
+
+class RandomTrial:
+    """Draws every suggestion evenly at random; a stand-in for `optuna.Trial` where no history matters."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Choose one of `choices`."""
+        return self._random.choice(list(choices))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Choose a whole number between `low` and `high`, both included."""
+        if log:
+            drawn = math.exp(self._random.uniform(math.log(low - 0.5), math.log(high + 0.5)))
+            return min(high, max(low, round(drawn)))
+        return low + step * self._random.randint(0, (high - low) // step)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Choose a number between `low` and `high`."""
+        if log:
+            return math.exp(self._random.uniform(math.log(low), math.log(high)))
+        if step is not None:
+            return low + step * self._random.randint(0, math.floor((high - low) / step + 1e-9))
+        return self._random.uniform(low, high)
+
+
+class Pinned:
+    """A trial that answers one name with a given value and leaves the others to another trial."""
+
+    def __init__(self, trial: Trial, name: str, value: Any) -> None:
+        self._trial, self._name, self._value = trial, name, value
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Answer, or pass the question on."""
+        return self._value if name == self._name else self._trial.suggest_categorical(name, choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Choose a whole number between `low` and `high`, both included."""
+        return self._trial.suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Choose a number between `low` and `high`."""
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
+
+
+class Path:
+    """Walks every path through a define-by-run space, depth first: the last decision changes fastest."""
+
+    def __init__(self) -> None:
+        self._taken: list[int] = []
+        self._sizes: list[int] = []
+        self._position = 0
+        self._is_started = False
+
+    def next(self) -> bool:
+        """Move to the next path; False after the last."""
+        if self._is_started:
+            while self._taken and self._taken[-1] == self._sizes[-1] - 1:
+                self._taken.pop()
+                self._sizes.pop()
+            if not self._taken:
+                return False
+            self._taken[-1] += 1
+        self._is_started = True
+        self._position = 0
+        return True
+
+    def _decide(self, size: int) -> int:
+        if self._position == len(self._taken):
+            self._taken.append(0)
+            self._sizes.append(size)
+        self._position += 1
+        return self._taken[self._position - 1]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Choose one of `choices`."""
+        return choices[self._decide(len(choices))]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Choose a whole number between `low` and `high`, both included."""
+        return low + step * self._decide((high - low) // step + 1)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Choose a number between `low` and `high`."""
+        assert step is not None
+        return low + step * self._decide(math.floor((high - low) / step + 1e-9) + 1)
