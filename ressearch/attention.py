@@ -57,6 +57,9 @@ class Attention(Layer):
         project_in, project_out = self._projections
         return SelfAttention(project_in.module(), project_out.module(), self.heads)  # type: ignore[arg-type]
 
+    def __str__(self) -> str:
+        return f"attention, {self.heads} {'heads' if self.heads > 1 else 'head'}, {self.width}"
+
 
 def heads_for(width: int, head_width: int | None) -> int:
     """Return the number of heads of `head_width` channels (None: 64, or the nearest that divides `width`).
@@ -92,3 +95,6 @@ class Positions(Layer):
     def module(self) -> nn.Module:
         """Build the encodings."""
         return _Positions()
+
+    def __str__(self) -> str:
+        return "+ positions"

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ressearch.architecture import Architecture
-from ressearch.cost import cost, format_count, parse_count
+from ressearch.cost import breakdown, cost, format_count, parse_count
 from ressearch.errors import ArchitectureError, RessearchError, nearest
 from ressearch.layers import Shape
 from ressearch.presets import PRESETS, published_input
+from ressearch.skips import SKIPS
 
 _console = Console(highlight=False)
 
@@ -252,6 +253,83 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, b
     _say(f"macs         {price.macs:,} (FLOPs = 2 x MACs)")
     _say(f"activations  {price.activations:,}")
     _say(f"memory       at least {memory / 2**20:,.0f} MiB to train (batches of {batch_size}, SGD, float32)")
+
+
+@cli.command()
+@click.argument("network")
+@_input
+@_classes
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the network into a PNG file.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the network into an SVG file.")
+@_json
+def show(
+    network: str,
+    input_shape: Shape | None,
+    classes: int | None,
+    png: Path | None,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Show a network part by part: a preset, a name, or a JSON file of Architecture fields."""
+    architecture = _read_network(network)
+    shape = input_shape or (published_input(network) if network in PRESETS else (3, 32, 32))
+    rows = breakdown(architecture, shape, classes)
+    title = network if network in PRESETS else architecture.name
+    for file in (png, svg):
+        if file is not None:
+            _draw(architecture, shape, classes, title, file)
+    if as_json:
+        _print_json(
+            {
+                "name": title,
+                "depth": architecture.depth,
+                "input": list(shape),
+                "parts": [
+                    {"stage": row.stage, "part": row.part, "output": list(row.output_shape), **row.cost._asdict()}
+                    for row in rows
+                ],
+                **cost(architecture, shape, classes)._asdict(),
+            }
+        )
+        return
+    _say(title)
+    _say(_style_line(architecture))
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for column in ("part", "block", "output", "params", "MACs"):
+        table.add_column(column, justify="left" if column in ("part", "block") else "right", no_wrap=True)
+    previous = ""
+    for row in rows:
+        stage = row.stage if row.stage != previous else ""
+        previous = row.stage
+        output = "x".join(map(str, row.output_shape))
+        table.add_row(stage, row.part, output, f"{row.cost.params:,}", f"{row.cost.macs:,}")
+    total = cost(architecture, shape, classes)
+    table.add_row("total", f"depth {architecture.depth}", "", f"{total.params:,}", f"{total.macs:,}", style="bold")
+    _console.print(table)
+    for file in (png, svg):
+        if file is not None:
+            _say(f"drawn in {file}")
+
+
+def _style_line(architecture: Architecture) -> str:
+    """Say how the blocks are made."""
+    formula = SKIPS[architecture.skip].formula
+    options = "".join(f", {name} {value:g}" for name, value in architecture.skip_options)
+    shortcut = f"shortcut {architecture.shortcut}; " if SKIPS[architecture.skip].has_shortcut else ""
+    return (
+        f"skip {architecture.skip}: {formula}{options}\n"
+        f"{shortcut}norm {architecture.norm}, {architecture.norm_order}; {architecture.activation}"
+    )
+
+
+def _draw(architecture: Architecture, shape: Shape, classes: int | None, title: str, file: Path) -> None:
+    from ressearch.report.diagram import draw
+
+    figure = draw(architecture, shape, classes, title)
+    try:
+        figure.savefig(file, format=file.suffix.lstrip(".") or None, dpi=150)
+    except (OSError, ValueError) as error:
+        raise RessearchError(f"{file}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
 @cli.command("presets")

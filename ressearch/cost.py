@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError
 from ressearch.layers import DOMAINS, Cost, Shape
 from ressearch.network import plan
 
-__all__ = ["Budget", "Cost", "cost", "format_count", "parse_count"]
+__all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "format_count", "parse_count"]
 
 
 def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None) -> Cost:
@@ -42,6 +43,53 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
         activations += one[2] * count
         saved += one[3] * count
     return Cost(params, macs, activations, saved)
+
+
+class PartCost(NamedTuple):
+    """One row of a network's table: a part of the main path.
+
+    Attributes:
+        stage: ``stem``, ``stage 1`` …, ``head``.
+        part: what it is, such as ``9 x basic``.
+        output_shape: the shape that leaves it.
+        cost: what it costs, all its blocks together.
+    """
+
+    stage: str
+    part: str
+    output_shape: Shape
+    cost: Cost
+
+
+def breakdown(
+    architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None
+) -> list[PartCost]:
+    """Return what each part of the network costs, from stem to head; the costs add up to `cost`.
+
+    Arguments and errors as in `cost`.
+    """
+    shape = tuple(input_shape)
+    _check_input(architecture, shape)
+    planned = plan(architecture, input_channels(shape), num_classes)
+    rows: list[PartCost] = []
+
+    def add(stage: str, part: str, cost: Cost, out: Shape) -> None:
+        rows.append(PartCost(stage, part, out, cost))
+
+    price, shape = planned.stem.trace(shape)
+    add("stem", architecture.stem, price, shape)
+    for number, stage in enumerate(planned.stages, start=1):
+        if stage.transition:
+            price, shape = stage.transition.trace(shape)
+            add(f"stage {number}", "transition", price, shape)
+        total, blocks = Cost(), 0
+        for block, count in stage.runs:
+            price, shape = block.trace(shape)
+            total, blocks = total + price.times(count), blocks + count
+        add(f"stage {number}", f"{blocks} x {architecture.block}", total, shape)
+    price, shape = planned.head.trace(shape)
+    add("head", "pool, classifier" if architecture.head_width is None else "conv, pool, classifier", price, shape)
+    return rows
 
 
 def _check_input(architecture: Architecture, shape: Shape) -> None:

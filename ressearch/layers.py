@@ -69,7 +69,7 @@ class Cost(NamedTuple):
 
 
 class Layer(ABC):
-    """One layer: `trace` says what it costs and which shape leaves it, `module` builds it."""
+    """One layer: `trace` says what it costs and which shape leaves it, `module` builds it, `str` names it."""
 
     weighted: ClassVar[int] = 0
     """How many weighted layers it counts for in the papers' depth, when it stands on the main path."""
@@ -136,6 +136,13 @@ class Conv(Layer):
             self.in_width, self.width, self.kernel, self.stride, self._padding, groups=self.groups, bias=self.bias
         )
 
+    def __str__(self) -> str:
+        kind = "conv"
+        if self.groups > 1:
+            kind = "depthwise" if self.groups == self.in_width == self.width else f"conv in {self.groups} groups"
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        return f"{self.kernel}×{self.kernel} {kind}{stride}, {self.width}"
+
 
 @dataclass(frozen=True, slots=True)
 class Linear(Layer):
@@ -157,6 +164,9 @@ class Linear(Layer):
     def module(self) -> nn.Module:
         """Build `torch.nn.Linear`."""
         return nn.Linear(self.in_width, self.width, self.bias)
+
+    def __str__(self) -> str:
+        return f"linear, {self.width}"
 
 
 def pointwise(domain: str, in_width: int, width: int, *, stride: int = 1, bias: bool = False) -> Conv | Linear:
@@ -210,6 +220,9 @@ class Norm(Layer):
             norm = nn.GroupNorm(next(n for n in range(most, 0, -1) if self.width % n == 0), self.width)
         return _ChannelsMoved(norm) if self.domain == "sequence" else norm
 
+    def __str__(self) -> str:
+        return f"{self.kind} norm"
+
 
 def norm_layers(kind: str, width: int, domain: str = "image") -> Layers:
     """Return the norm of `width` channels, or nothing for ``none``."""
@@ -233,6 +246,9 @@ class Activation(Layer):
         """Build the torch activation of this kind."""
         return ACTIVATIONS[self.kind]()
 
+    def __str__(self) -> str:
+        return {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU"}[self.kind]
+
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Layer):
@@ -251,6 +267,9 @@ class MaxPool(Layer):
         """Build `torch.nn.MaxPool2d`."""
         return nn.MaxPool2d(self.kernel, self.stride, self.kernel // 2)
 
+    def __str__(self) -> str:
+        return f"{self.kernel}×{self.kernel} max pool stride {self.stride}"
+
 
 @dataclass(frozen=True, slots=True)
 class AveragePool(Layer):
@@ -265,6 +284,9 @@ class AveragePool(Layer):
     def module(self) -> nn.Module:
         """Build `torch.nn.AvgPool2d`."""
         return nn.AvgPool2d(self.stride, self.stride, ceil_mode=True, count_include_pad=False)
+
+    def __str__(self) -> str:
+        return f"{self.stride}×{self.stride} average pool"
 
 
 class _Mean(nn.Module):
@@ -289,6 +311,9 @@ class GlobalAveragePool(Layer):
     def module(self) -> nn.Module:
         """Build the mean."""
         return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.domain])
+
+    def __str__(self) -> str:
+        return "global average pool"
 
 
 class _SubsampleAndPad(nn.Module):
@@ -321,6 +346,9 @@ class SubsampleAndPad(Layer):
     def module(self) -> nn.Module:
         """Build the subsampling and zero padding of channels."""
         return _SubsampleAndPad(self.width - self.in_width, self.stride)
+
+    def __str__(self) -> str:
+        return f"pad with zeros, {self.width}" + (f", stride {self.stride}" if self.stride > 1 else "")
 
 
 class _SqueezeExcite(nn.Module):
@@ -355,6 +383,9 @@ class SqueezeExcite(Layer):
         reduce, expand = self._convs
         return _SqueezeExcite(reduce.module(), ACTIVATIONS[self.activation](), expand.module())
 
+    def __str__(self) -> str:
+        return f"squeeze-excite, {self.squeezed_width}"
+
 
 class _Affine(nn.Module):
     def __init__(self, kind: str, initial: float) -> None:
@@ -381,6 +412,9 @@ class Affine(Layer):
         """Build the product or sum."""
         return _Affine(self.kind, self.initial)
 
+    def __str__(self) -> str:
+        return "× scale" if self.kind == "scale" else "+ bias"
+
 
 @dataclass(frozen=True, slots=True)
 class Dropout(Layer):
@@ -395,3 +429,6 @@ class Dropout(Layer):
     def module(self) -> nn.Module:
         """Build `torch.nn.Dropout`."""
         return nn.Dropout(self.rate)
+
+    def __str__(self) -> str:
+        return f"dropout {self.rate:g}"

@@ -41,6 +41,8 @@ Options = tuple[tuple[str, float], ...]
 class Skip(ABC):
     """A skip style. `initialise` runs after He initialisation (`ressearch.network.initialise`)."""
 
+    formula: ClassVar[str]
+    """The output before what follows the addition, for tables and pictures."""
     rules: ClassVar[tuple[Rule, ...]] = ()
     """Which values of other Architecture fields have a meaning with the style."""
     has_shortcut: ClassVar[bool] = True
@@ -147,6 +149,7 @@ def weighted_modules(branch: nn.Module) -> list[nn.Conv2d | nn.Linear]:
 class Plain(Skip):
     """y = F(x): the plain network, the control of every depth study (He et al. 2015, section 4.1)."""
 
+    formula = "F(x)"
     has_shortcut = False
 
     def merge(self, unit: UnitSpec) -> Merge | None:
@@ -157,6 +160,8 @@ class Plain(Skip):
 @skip("identity")
 class Identity(Skip):
     """y = s(x) + F(x) (He et al. 2015, eq. 1)."""
+
+    formula = "s(x) + F(x)"
 
     def merge(self, unit: UnitSpec) -> Merge | None:
         """Add."""
@@ -171,6 +176,8 @@ class Scaled(Skip):
     alpha = beta = 0.5 is "constant scaling" of He et al. 2016, Table 1.
     """
 
+    formula = "β s(x) + α F(x)"
+
     alpha: float = 0.2
     beta: float = 1.0
 
@@ -183,6 +190,8 @@ class Scaled(Skip):
 class DepthScaled(Skip):
     """y = s(x) + F(x) / sqrt(L): keeps the sum of L branches of unit variance (Hanin and Rolnick 2018; Hayou 2021)."""
 
+    formula = "s(x) + F(x) / √L"
+
     def merge(self, unit: UnitSpec) -> Merge | None:
         """Add, scaled by the depth."""
         return WeightedSum(lambda place: (1.0, place.count**-0.5))
@@ -194,6 +203,8 @@ class ReZero(Skip):
 
     Needs no normalisation: ``norm: none`` is the published form.
     """
+
+    formula = "s(x) + α F(x)"
 
     initial: float = 0.0
 
@@ -210,6 +221,8 @@ class SkipInit(Skip):
     initialisation and (unlike ReZero's Xavier) ReLU networks; with a norm it downscales the branch as in section 2.
     """
 
+    formula = "s(x) + α F(x)"
+
     initial: float = 0.0
 
     def merge(self, unit: UnitSpec) -> Merge | None:
@@ -223,6 +236,8 @@ class LayerScale(Skip):
 
     `initial` = 1e-6 as in ConvNeXt and CaiT of more than 24 layers; CaiT takes 0.1 up to 18 layers, 1e-5 up to 24.
     """
+
+    formula = "s(x) + diag(λ) F(x)"
 
     initial: float = 1e-6
 
@@ -240,6 +255,7 @@ class Fixup(Skip):
     a learned scale (from 1) at the end of each branch. Convolutions carry no biases of their own.
     """
 
+    formula = "s(x) + F(x)"
     rules = (only("norm", "none", because="Fixup stands in for normalisation (Zhang et al. 2019)"),)
     replaces_biases = True
 
@@ -278,6 +294,8 @@ class StochasticDepth(Skip):
     b is drawn for each mini-batch, as published.
     """
 
+    formula = "s(x) + b F(x)"
+
     survival: float = 0.5
 
     def __post_init__(self) -> None:
@@ -299,6 +317,8 @@ class Highway(Skip):
     Srivastava et al. 2015, eq. 3; `bias` is where b starts, negative so that units carry x at first (section 2.2).
     """
 
+    formula = "(1 − T) s(x) + T F(x)"
+
     bias: float = -2.0
 
     def merge(self, unit: UnitSpec) -> Merge | None:
@@ -317,6 +337,8 @@ class ExclusiveGating(Skip):
     `bias` is where b starts; He et al. 2016 find -6 the best (Table 1: error 8.70 % at depth 110).
     """
 
+    formula = "(1 − g) s(x) + g F(x)"
+
     bias: float = -6.0
 
     def merge(self, unit: UnitSpec) -> Merge | None:
@@ -332,6 +354,8 @@ class ShortcutGating(Skip):
     `bias` is where b starts: at 0 the shortcut is halved (Table 1: 12.86 %), at -6 it is nearly open (6.91 %).
     """
 
+    formula = "(1 − g) s(x) + F(x)"
+
     bias: float = -6.0
 
     def merge(self, unit: UnitSpec) -> Merge | None:
@@ -344,6 +368,7 @@ class ShortcutGating(Skip):
 class ConvShortcut(Skip):
     """y = W x + F(x), a 1x1 convolution on every shortcut (He et al. 2016, Fig. 2e; option C of He et al. 2015)."""
 
+    formula = "W x + F(x)"
     rules = (
         never("shortcut", "pad", "none", because="it puts a 1x1 convolution on every shortcut"),
         never("shortcut", "projection_all", because="that is the same network as with 'projection'"),
@@ -361,6 +386,8 @@ class ConvShortcut(Skip):
 @skip("dropout_shortcut")
 class DropoutOnShortcut(Skip):
     """y = dropout(s(x)) + F(x), elements dropped at `rate` in training (He et al. 2016, Fig. 2f)."""
+
+    formula = "dropout(s(x)) + F(x)"
 
     rate: float = 0.5
 
@@ -380,6 +407,8 @@ class Dense(Skip):
     (1x1 convolution) and halves the side (average pool, where the stage's stride says so). The stages' `widths` follow
     from the growth rate. At 0 it is the other way: `widths` say where each stage ends and the blocks grow evenly.
     """
+
+    formula = "[x, F(x)]"
 
     growth_rate: float = 0.0
     compression: float = 0.5
@@ -437,6 +466,8 @@ class Weighted(Skip):
     Left at 0, alpha = L^(1/4) and beta = (4 L)^(-1/4): the paper's (2N)^(1/4) and (8N)^(-1/4) for an encoder of N
     layers of two residual units. Queries' and keys' projections are not scaled (Fig. 2).
     """
+
+    formula = "α s(x) + F(x)"
 
     alpha: float = 0.0
     beta: float = 0.0
