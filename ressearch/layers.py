@@ -351,12 +351,15 @@ class SubsampleAndPad(Layer):
         return f"pad with zeros, {self.width}" + (f", stride {self.stride}" if self.stride > 1 else "")
 
 
-class _SqueezeExcite(nn.Module):
+class SqueezeExciteModule(nn.Module):
+    """The module of `SqueezeExcite`: `reduce`, `activation`, `expand`, and the gate."""
+
     def __init__(self, reduce: nn.Module, activation: nn.Module, expand: nn.Module) -> None:
         super().__init__()
         self.reduce, self.activation, self.expand = reduce, activation, expand
 
     def forward(self, input: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to the same shape."""
         squeezed = self.activation(self.reduce(input.mean((2, 3), keepdim=True)))
         return input * torch.sigmoid(self.expand(squeezed))
 
@@ -381,7 +384,7 @@ class SqueezeExcite(Layer):
     def module(self) -> nn.Module:
         """Build the two convolutions and the gate."""
         reduce, expand = self._convs
-        return _SqueezeExcite(reduce.module(), ACTIVATIONS[self.activation](), expand.module())
+        return SqueezeExciteModule(reduce.module(), ACTIVATIONS[self.activation](), expand.module())
 
     def __str__(self) -> str:
         return f"squeeze-excite, {self.squeezed_width}"

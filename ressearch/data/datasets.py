@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Dataset:
 
     Attributes:
         name: the registered name.
-        inputs: shape (examples, channels, height, width), uint8 as they came or float.
+        inputs: shape (examples, *input_shape), uint8 as they came or float.
         labels: class indices, shape (examples,), int64.
         classes: the classes' names.
         source: one sentence: what the data are and where they come from.
@@ -33,7 +34,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of one input: (channels, height, width)."""
+        """Shape of one input: (channels, height, width), (features,) or (tokens, features)."""
         return tuple(self.inputs.shape[1:])
 
 
@@ -75,6 +76,30 @@ def digits() -> Dataset:
         tuple(map(str, bunch.target_names)),
         "1,797 handwritten digits, 8x8 grey pixels, 10 classes, bundled with scikit-learn "
         "(test part of UCI's Optical Recognition of Handwritten Digits)",
+    )
+
+
+@dataset("digits_rows")
+def digits_rows() -> Dataset:
+    """The digits as sequences, for transformers: 8 rows (tokens) of 8 pixels (features), top to bottom."""
+    images = digits()
+    source = images.source.replace("8x8 grey pixels", "read as sequences of 8 rows of 8 grey pixels")
+    return dataclasses.replace(images, name="digits_rows", inputs=images.inputs[:, 0], source=source)
+
+
+@dataset("breast_cancer")
+def breast_cancer() -> Dataset:
+    """Real tabular data, bundled with scikit-learn, for vector networks: 569 tumours, 30 measurements, 2 classes."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    return Dataset(
+        "breast_cancer",
+        torch.from_numpy(bunch.data).float(),
+        torch.from_numpy(bunch.target).long(),
+        tuple(map(str, bunch.target_names)),
+        "569 breast tumours, 30 measurements of cell nuclei each, benign or malignant, bundled with scikit-learn "
+        "(UCI's Breast Cancer Wisconsin, Diagnostic)",
     )
 
 

@@ -14,7 +14,7 @@ from ressearch.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """One part: inputs, shape (examples, channels, height, width), and labels, shape (examples,)."""
+    """One part: inputs, shape (examples, *input_shape), and labels, shape (examples,)."""
 
     inputs: Tensor
     labels: Tensor
@@ -33,7 +33,7 @@ class Splits:
 
     Attributes:
         train, validation, test: the parts.
-        mean, std: of the training inputs by channel, shape (channels, 1, 1).
+        mean, std: of the training inputs by channel (feature), shaped to broadcast: (channels, 1, 1) or (features,).
         fingerprint: hash of the indices of the three parts; equal fingerprints mean equal splits.
     """
 
@@ -76,11 +76,18 @@ def split(dataset: Dataset, seed: int, validation: float, test: float) -> Splits
                 f"data set '{dataset.name}': the {name} part is empty "
                 f"({len(dataset.labels)} examples, validation {validation:g}, test {test:g})"
             )
-    inputs = dataset.inputs[training].float()
-    mean = inputs.mean((0, 2, 3)).view(-1, 1, 1)
-    std = inputs.std((0, 2, 3)).clamp_min(1e-6).view(-1, 1, 1)
+    mean, std = _moments(dataset.inputs[training].float())
     digest = hashlib.sha256(b"|".join(chosen.numpy().tobytes() for chosen in (training, tuning, held_out)))
     train, validate, test_part = (
         Split(dataset.inputs[chosen], dataset.labels[chosen]) for chosen in (training, tuning, held_out)
     )
     return Splits(train, validate, test_part, mean, std, digest.hexdigest()[:16])
+
+
+def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation by channel (feature); a constant one counts as of deviation 1."""
+    axis = 1 if inputs.ndim == 4 else inputs.ndim - 1
+    others = [one for one in range(inputs.ndim) if one != axis]
+    mean, std = inputs.mean(others), inputs.std(others)
+    std = torch.where(std > 1e-6, std, torch.ones_like(std))
+    return (mean.view(-1, 1, 1), std.view(-1, 1, 1)) if inputs.ndim == 4 else (mean, std)

@@ -192,6 +192,7 @@ class Study(BaseModel):
             raise documents.explain(error, document, cls) from None
         study._document = document
         study._check_search()
+        study._check_augmentation()
         try:
             _ = study.search_space
         except SpaceError as error:
@@ -202,6 +203,11 @@ class Study(BaseModel):
         except DataError as error:
             raise document.error(("data",), str(error)) from None
         return study
+
+    def _check_augmentation(self) -> None:
+        if self.recipe.augmentation and len(self.dataset.input_shape) != 3:
+            message = f"'{self.recipe.augmentation[0]}' is for images; '{self.data.name}' has none"
+            raise self._document.error(("recipe", "augmentation"), message)
 
     def _check_search(self) -> None:
         from ressearch.search.samplers import SAMPLERS

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ressearch.architecture import Architecture
+from ressearch.cost import input_channels
 from ressearch.data.batches import batches
 from ressearch.data.splits import Split, Splits
 from ressearch.network import build
@@ -77,9 +78,10 @@ class Replicate:
         self._steps_per_epoch = len(splits.train) // batch_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = build(architecture, splits.train.inputs.shape[1], classes)
+            self.network = build(architecture, input_channels(tuple(splits.train.inputs.shape[1:])), classes)
             self._random_state = torch.get_rng_state()
-        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        is_image = splits.train.inputs.ndim == 4
+        layout = torch.channels_last if recipe.channels_last and is_image else torch.contiguous_format
         self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self._layout = layout
         self._order = torch.Generator(self.device).manual_seed(seed)
