@@ -225,7 +225,12 @@ class Norm(Layer):
 
 
 def norm_layers(kind: str, width: int, domain: str = "image") -> Layers:
-    """Return the norm of `width` channels, or nothing for ``none``."""
+    """Return the norm of `width` channels, or nothing for ``none``.
+
+    Raises ArchitectureError for one channel where the norm would leave nothing of it.
+    """
+    if width == 1 and (kind == "layer" or (kind == "group" and domain == "vector")):
+        raise ArchitectureError(f"norm: '{kind}' has no meaning for one channel: nothing is left of it")
     return () if kind == "none" else (Norm(kind, width, domain),)
 
 

@@ -217,8 +217,8 @@ class ReZero(Skip):
 class SkipInit(Skip):
     """y = s(x) + alpha F(x), alpha one learned number at the end of each branch (De and Smith 2020, section 3).
 
-    `initial` = 0 as published; the paper finds 1/sqrt(L) to work as well. Made for ``norm: none`` with biases, He
-    initialisation and (unlike ReZero's Xavier) ReLU networks; with a norm it downscales the branch as in section 2.
+    `initial` = 0 as published; the paper finds 1/sqrt(L) to work as well. ``norm: none``, with biases and He
+    initialisation, is the published form; with a norm it downscales the branch as section 2 says deep networks need.
     """
 
     formula = "s(x) + α F(x)"

@@ -51,6 +51,39 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, table.splitlines())) <= 80
 
 
+def test_show_lists_the_parts_and_draws_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    png, svg = tmp_path / "net.png", tmp_path / "net.svg"
+    code, out, _ = run(capsys, "show", "resnet56-cifar", "--png", str(png), "--svg", str(svg))
+    assert code == 0
+    assert max(map(len, out.splitlines()[:-2])) <= 80
+    assert re.search(r"stage 3\s+9 x basic\s+64x8x8\s+649,600\s+41,418,752", out)
+    assert re.search(r"total\s+depth 56\s+855,770\s+125,747,850", out)
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in svg.read_text()
+    found = json.loads(run(capsys, "show", "densenet100-bc-12-cifar", "--json")[1])
+    assert [part["part"] for part in found["parts"]].count("transition") == 2
+    assert sum(part["macs"] for part in found["parts"]) == found["macs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("efficientnet-b0-imagenet", "3x64x64"),
+        ("convnext-tiny-imagenet", "3x64x64"),
+        ("transformer-d2.2-w16.32+skip=weighted", "8x4"),
+        ("mlp-d2-w16+skip=none", "30"),
+        ("basic-d40.1-w8.16+norm=none+skip=fixup", "1x8x8"),
+        ("basic-d2.2-w8.16+skip=conv_shortcut+norm_order=pre", "1x8x8"),
+    ],
+)
+def test_every_kind_of_network_can_be_drawn(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, shape: str
+) -> None:
+    png = tmp_path / "net.png"
+    assert run(capsys, "show", name, "--input", shape, "--png", str(png))[0] == 0
+    assert png.stat().st_size > 10_000
+
+
 STUDY = "space: {grid: {depth: [8, 14], width: 4}}\nrecipe: {epochs: 1}\n"
 
 
@@ -74,6 +107,10 @@ STUDY = "space: {grid: {depth: [8, 14], width: 4}}\nrecipe: {epochs: 1}\n"
         (["cost", "resnet56-cifar", "--input", "32x32x"], "not channels x height x width"),
         (["cost", "resnet56-cifar", "--input", "32x32"], "input shape (32, 32) is not (channels, height, width)"),
         (["cost", "missing.json"], "missing.json: no such file"),
+        (["show", "resnet20-cifar", "--png", "nowhere/x.png"], "nowhere/x.png: cannot be written"),
+        (["show", "mlp-d2-w16"], "is not (features), such as (30,): block 'mlp' works on vectors"),
+        (["check", "good.yaml", "--set", "data.name=breast_cancer"], "block 'basic' works on images"),
+        (["check", "good.yaml", "--set", "space.grid.skip=fixup"], "norm: 'batch' has no meaning with skip 'fixup'"),
         (["rnu"], "no command 'rnu'; did you mean 'run'?"),
         (["run"], "Missing argument"),
         (["cost", "resnet56-cifar", "--jsn"], "No such option"),

@@ -8,20 +8,56 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import architectures, counted, input_shape, saved_numbers, without_memory
 
-from ressearch import Architecture, cost
-from ressearch.cost import Budget, Cost, format_count, parse_count
+from ressearch import Architecture, cost, plan
+from ressearch.cost import Budget, Cost, breakdown, format_count, parse_count
 from ressearch.errors import ArchitectureError
+from ressearch.layers import Layer, Norm
+from ressearch.network import Chain, Residual
 
-PUBLISHED = json.loads((Path(__file__).parent / "published.json").read_text())["networks"]
+FIGURES = json.loads((Path(__file__).parent / "published.json").read_text())
+PUBLISHED = FIGURES["networks"]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_costs_equal_the_published_figures(name: str) -> None:
     published = PUBLISHED[name]
-    ours = cost(Architecture.preset(name), tuple(published["input"]))
+    ours = cost(Architecture.from_name(name), tuple(published["input"]))
     assert {key: getattr(ours, key) for key in published if key != "input"} == {
         key: value for key, value in published.items() if key != "input"
     }
+
+
+@pytest.mark.parametrize("name", FIGURES["params_millions"])
+def test_parameters_round_to_the_published_millions(name: str) -> None:
+    millions = FIGURES["params_millions"][name]
+    digits = len(millions.partition(".")[2])
+    assert f"{cost(Architecture.preset(name)).params / 1e6:.{digits}f}" == millions
+
+
+def test_resnet1001_weights_are_the_published_ten_point_two_million() -> None:
+    # He et al. 2016, Table 4 says 10.2M for ResNet-1001 and 1.7M for ResNet-164: convolutions and classifier, no norms.
+    for name, millions in (("preresnet164-cifar", "1.7"), ("preresnet1001-cifar", "10.2")):
+        network = Architecture.preset(name)
+        with_norms, without = cost(network).params, 0
+        for part, count in plan(network).parts:
+            layers = part.layers if isinstance(part, Chain) else [one for unit in part.units for one in every(unit)]
+            without += count * sum(2 * layer.width for layer in layers if isinstance(layer, Norm))
+        assert f"{(with_norms - without) / 1e6:.1f}" == millions
+
+
+def every(unit: Residual) -> tuple[Layer, ...]:
+    return (*unit.before, *unit.branch, *unit.shortcut, *unit.after)
+
+
+@pytest.mark.parametrize("name", ["resnet56-cifar", "densenet100-bc-12-cifar", "convnext-tiny-imagenet"])
+def test_the_parts_of_a_network_add_up_to_its_cost(name: str) -> None:
+    rows = breakdown(Architecture.preset(name), (3, 64, 64))
+    total = Cost()
+    for row in rows:
+        total = total + row.cost
+    assert total == cost(Architecture.preset(name), (3, 64, 64))
+    assert rows[0].stage == "stem"
+    assert rows[-1].output_shape == (Architecture.preset(name).default_classes,)
 
 
 @settings(max_examples=150, deadline=None)

@@ -73,6 +73,20 @@ def test_readme_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         exec(compile(snippet, "README.md", "exec"), namespace)
 
 
+def test_the_page_of_the_space_lists_every_choice() -> None:
+    page = (ROOT / "docs" / "space.md").read_text()
+    from ressearch.blocks import BLOCKS
+    from ressearch.shortcuts import SHORTCUTS
+    from ressearch.skips import SKIPS, skip_options
+    from ressearch.stems import STEMS
+
+    for name in (*BLOCKS, *SKIPS, *SHORTCUTS, *STEMS):
+        assert f"| `{name}` |" in page, name
+    for name, style in SKIPS.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | {style.formula} |"))
+        assert all(f"`{option}` {value:g}" in row for option, value in skip_options(name).items()), row
+
+
 def test_readme_commands_and_files_exist() -> None:
     text = (ROOT / "README.md").read_text()
     from ressearch.cli import cli
