@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +19,20 @@ _HEAD_WIDTH = 64
 class SelfAttention(nn.Module):
     """Queries, keys and values from one projection, scaled dot-product attention, an output projection."""
 
-    def __init__(self, project_in: nn.Linear, project_out: nn.Linear, heads: int) -> None:
+    project_in: Any
+    project_out: Any
+
+    def __init__(self, project_in: nn.Module, project_out: nn.Module, heads: int, replicates: int = 1) -> None:
         super().__init__()
-        self.project_in, self.project_out, self.heads = project_in, project_out, heads
+        self.project_in, self.project_out, self.heads, self.replicates = project_in, project_out, heads, replicates
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map (batch, tokens, features) to (batch, tokens, width)."""
+        """Map (batch, tokens, features) to (batch, tokens, width), each replicate's."""
         batch, tokens, _ = input.shape
-        split = self.project_in(input).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(split[0], split[1], split[2])
-        return self.project_out(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+        split = self.project_in(input).view(batch, tokens, self.replicates, 3, self.heads, -1).permute(3, 0, 2, 4, 1, 5)
+        query, key, value = (one.flatten(0, 1) for one in split)  # (batch x replicates, heads, tokens, channels)
+        mixed = functional.scaled_dot_product_attention(query, key, value).unflatten(0, (batch, self.replicates))
+        return self.project_out(mixed.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,10 @@ class Attention(Layer):
         products = 2 * shape[0] * shape[0] * self.width
         return cost._replace(macs=cost.macs + products), (shape[0], self.width)
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the projections and the attention."""
-        project_in, project_out = self._projections
-        return SelfAttention(project_in.module(), project_out.module(), self.heads)  # type: ignore[arg-type]
+        project_in, project_out = (layer.module(replicates) for layer in self._projections)
+        return SelfAttention(project_in, project_out, self.heads, replicates)
 
     def __str__(self) -> str:
         return f"attention, {self.heads} {'heads' if self.heads > 1 else 'head'}, {self.width}"
@@ -76,12 +80,17 @@ def heads_for(width: int, head_width: int | None) -> int:
 
 
 class _Positions(nn.Module):
+    def __init__(self, replicates: int) -> None:
+        super().__init__()
+        self.replicates = replicates
+
     def forward(self, input: Tensor) -> Tensor:
-        tokens, width = input.shape[1:]
+        tokens, width = input.shape[1], input.shape[2] // self.replicates
         place = torch.arange(tokens, device=input.device, dtype=torch.float32).unsqueeze(1)
         index = torch.arange(width, device=input.device)
         angle = place / 10000.0 ** ((index - index % 2) / width)
-        return input + torch.where(index % 2 == 0, angle.sin(), angle.cos()).to(input.dtype)
+        positions = torch.where(index % 2 == 0, angle.sin(), angle.cos()).to(input.dtype)
+        return input + positions.repeat(1, self.replicates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +101,9 @@ class Positions(Layer):
         """Costs nothing by convention; see `Layer.trace`."""
         return Cost(), shape
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the encodings."""
-        return _Positions()
+        return _Positions(replicates)
 
     def __str__(self) -> str:
         return "+ positions"

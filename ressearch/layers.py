@@ -19,6 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ressearch.errors import ArchitectureError
+from ressearch.replicated import (
+    DropoutModule,
+    ReplicatedLayerNorm,
+    ReplicatedLinear,
+    channel_axis,
+    join_replicates,
+    split_replicates,
+    spread,
+)
 
 Shape = tuple[int, ...]
 
@@ -79,8 +88,12 @@ class Layer(ABC):
         """Return the cost for one input of `shape`, and the shape of its output."""
 
     @abstractmethod
-    def module(self) -> nn.Module:
-        """Build the torch module; it maps ``(batch, *shape)`` to ``(batch, *output_shape)``."""
+    def module(self, replicates: int = 1) -> nn.Module:
+        """Build the torch module; it maps ``(batch, *shape)`` to ``(batch, *output_shape)``.
+
+        Args:
+            replicates: how many lie side by side along the channels (`ressearch.replicated`).
+        """
 
 
 Layers = tuple[Layer, ...]
@@ -130,10 +143,16 @@ class Conv(Layer):
         cost = Cost(params, params * pixels, self.width * pixels, math.prod(shape))
         return cost, (self.width, height, width)
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build `torch.nn.Conv2d`."""
         return nn.Conv2d(
-            self.in_width, self.width, self.kernel, self.stride, self._padding, groups=self.groups, bias=self.bias
+            replicates * self.in_width,
+            replicates * self.width,
+            self.kernel,
+            self.stride,
+            self._padding,
+            groups=replicates * self.groups,
+            bias=self.bias,
         )
 
     def __str__(self) -> str:
@@ -161,8 +180,10 @@ class Linear(Layer):
         cost = Cost(params, params * positions, self.width * positions, math.prod(shape))
         return cost, (*shape[:-1], self.width)
 
-    def module(self) -> nn.Module:
-        """Build `torch.nn.Linear`."""
+    def module(self, replicates: int = 1) -> nn.Module:
+        """Build `torch.nn.Linear`, or one for each replicate."""
+        if replicates > 1:
+            return ReplicatedLinear(self.in_width, self.width, self.bias, replicates)
         return nn.Linear(self.in_width, self.width, self.bias)
 
     def __str__(self) -> str:
@@ -194,6 +215,8 @@ NORMS: dict[str, str] = {
     "none": "no normalisation; convolutions carry a bias",
 }
 
+_LAYER_NORM_EPS = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Norm(Layer):
@@ -207,17 +230,21 @@ class Norm(Layer):
         """Two parameters a channel; no MACs by convention; see `Layer.trace`."""
         return Cost(params=2 * self.width, saved=math.prod(shape)), shape
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the torch normalisation of this kind for this domain."""
+        width = replicates * self.width
         if self.kind == "layer":
-            norm: nn.Module = nn.LayerNorm(self.width, eps=1e-6)
+            norm: nn.Module = nn.LayerNorm(self.width, eps=_LAYER_NORM_EPS)
+            if replicates > 1:
+                norm = ReplicatedLayerNorm(self.width, _LAYER_NORM_EPS, replicates)
             return _ChannelsMoved(norm) if self.domain == "image" else norm
         if self.kind == "batch":
-            norm = nn.BatchNorm2d(self.width) if self.domain == "image" else nn.BatchNorm1d(self.width)
+            norm = nn.BatchNorm2d(width) if self.domain == "image" else nn.BatchNorm1d(width)
         else:
             # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
             most = min(32, max(1, self.width // 2))
-            norm = nn.GroupNorm(next(n for n in range(most, 0, -1) if self.width % n == 0), self.width)
+            groups = next(n for n in range(most, 0, -1) if self.width % n == 0)
+            norm = nn.GroupNorm(replicates * groups, width)
         return _ChannelsMoved(norm) if self.domain == "sequence" else norm
 
     def __str__(self) -> str:
@@ -247,7 +274,7 @@ class Activation(Layer):
         """Costs nothing by convention; see `Layer.trace`."""
         return Cost(), shape
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the torch activation of this kind."""
         return ACTIVATIONS[self.kind]()
 
@@ -268,7 +295,7 @@ class MaxPool(Layer):
         out = (channels, *(_strided(side, self.kernel, self.stride, self.kernel // 2) for side in sides))
         return Cost(activations=math.prod(out)), out
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build `torch.nn.MaxPool2d`."""
         return nn.MaxPool2d(self.kernel, self.stride, self.kernel // 2)
 
@@ -286,7 +313,7 @@ class AveragePool(Layer):
         """Costs nothing by convention; see `Layer.trace`."""
         return Cost(), (shape[0], *(-(-side // self.stride) for side in shape[1:]))
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build `torch.nn.AvgPool2d`."""
         return nn.AvgPool2d(self.stride, self.stride, ceil_mode=True, count_include_pad=False)
 
@@ -313,7 +340,7 @@ class GlobalAveragePool(Layer):
         """Costs nothing by convention; see `Layer.trace`."""
         return Cost(), shape[:1] if self.domain == "image" else shape[-1:]
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the mean."""
         return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.domain])
 
@@ -322,15 +349,18 @@ class GlobalAveragePool(Layer):
 
 
 class _SubsampleAndPad(nn.Module):
-    def __init__(self, extra: int, stride: int) -> None:
+    def __init__(self, extra: int, stride: int, replicates: int) -> None:
         super().__init__()
-        self.extra, self.stride = extra, stride
+        self.extra, self.stride, self.replicates = extra, stride, replicates
 
     def forward(self, input: Tensor) -> Tensor:
-        before, after = self.extra // 2, self.extra - self.extra // 2
-        if input.ndim != 4:
-            return functional.pad(input, (before, after))
-        return functional.pad(input[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))
+        axis, before, after = channel_axis(input), self.extra // 2, self.extra - self.extra // 2
+        pad = (before, after) if input.ndim != 4 else (0, 0, 0, 0, before, after)
+        if input.ndim == 4:
+            input = input[:, :, :: self.stride, :: self.stride]
+        if self.replicates == 1:
+            return functional.pad(input, pad)
+        return join_replicates(functional.pad(split_replicates(input, self.replicates), pad), axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,9 +378,9 @@ class SubsampleAndPad(Layer):
             return Cost(), (*shape[:-1], self.width)
         return Cost(), (self.width, *(-(-side // self.stride) for side in shape[1:]))
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the subsampling and zero padding of channels."""
-        return _SubsampleAndPad(self.width - self.in_width, self.stride)
+        return _SubsampleAndPad(self.width - self.in_width, self.stride, replicates)
 
     def __str__(self) -> str:
         return f"pad with zeros, {self.width}" + (f", stride {self.stride}" if self.stride > 1 else "")
@@ -386,23 +416,24 @@ class SqueezeExcite(Layer):
         cost, _ = trace(self._convs, (self.width, 1, 1))
         return cost._replace(saved=0), shape
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the two convolutions and the gate."""
-        reduce, expand = self._convs
-        return SqueezeExciteModule(reduce.module(), ACTIVATIONS[self.activation](), expand.module())
+        reduce, expand = (conv.module(replicates) for conv in self._convs)
+        return SqueezeExciteModule(reduce, ACTIVATIONS[self.activation](), expand)
 
     def __str__(self) -> str:
         return f"squeeze-excite, {self.squeezed_width}"
 
 
 class _Affine(nn.Module):
-    def __init__(self, kind: str, initial: float) -> None:
+    def __init__(self, kind: str, initial: float, replicates: int) -> None:
         super().__init__()
         self.kind = kind
-        self.value = nn.Parameter(torch.full((1,), initial))
+        self.value = nn.Parameter(torch.full((replicates,), initial))
 
     def forward(self, input: Tensor) -> Tensor:
-        return input * self.value if self.kind == "scale" else input + self.value
+        value = spread(self.value, input)
+        return input * value if self.kind == "scale" else input + value
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,9 +447,9 @@ class Affine(Layer):
         """One parameter; see `Layer.trace`."""
         return Cost(params=1), shape
 
-    def module(self) -> nn.Module:
+    def module(self, replicates: int = 1) -> nn.Module:
         """Build the product or sum."""
-        return _Affine(self.kind, self.initial)
+        return _Affine(self.kind, self.initial, replicates)
 
     def __str__(self) -> str:
         return "× scale" if self.kind == "scale" else "+ bias"
@@ -434,9 +465,9 @@ class Dropout(Layer):
         """Costs nothing by convention; see `Layer.trace`."""
         return Cost(), shape
 
-    def module(self) -> nn.Module:
-        """Build `torch.nn.Dropout`."""
-        return nn.Dropout(self.rate)
+    def module(self, replicates: int = 1) -> nn.Module:
+        """Build the dropout."""
+        return DropoutModule(self.rate, replicates)
 
     def __str__(self) -> str:
         return f"dropout {self.rate:g}"

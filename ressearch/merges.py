@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ressearch.layers import Cost, Layer, Shape
+from ressearch.replicated import DropoutModule, Stochastic, channel_axis, join_replicates, split_replicates, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Merge(ABC):
         return Cost(), shape
 
     @abstractmethod
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build a module called as ``merge(x, shortcut, residual)``."""
 
 
@@ -57,7 +58,7 @@ class WeightedSum(Merge):
 
     scales: Callable[[Place], tuple[float, float]] = lambda place: (1.0, 1.0)
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the sum."""
         return _WeightedSum(*self.scales(place))
 
@@ -68,8 +69,7 @@ class _LearnedScale(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), initial))
 
     def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
-        scale = self.scale.view(-1, 1, 1) if residual.ndim == 4 else self.scale
-        return shortcut + scale * residual
+        return shortcut + spread(self.scale, residual) * residual
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,21 @@ class LearnedScale(Merge):
         """Its parameters."""
         return Cost(params=self.width), shape
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the scale."""
-        return _LearnedScale(self.width, self.initial)
+        return _LearnedScale(replicates * self.width, self.initial)
 
 
-class _Survival(nn.Module):
-    def __init__(self, survival: float) -> None:
-        super().__init__()
+class _Survival(Stochastic):
+    def __init__(self, survival: float, replicates: int) -> None:
+        super().__init__(replicates)
         self.survival = survival
 
     def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
         if not self.training:
             return torch.add(shortcut, residual, alpha=self.survival)
-        survives = torch.rand((), device=residual.device) < self.survival
-        return shortcut + survives * residual
+        survives = (self.uniform((), residual.device) < self.survival).to(residual.dtype)
+        return shortcut + spread(survives, residual) * residual
 
     def extra_repr(self) -> str:
         return f"survival={self.survival:g}"
@@ -109,15 +109,15 @@ class Survival(Merge):
 
     survival: Callable[[Place], float]
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the draw."""
-        return _Survival(self.survival(place))
+        return _Survival(self.survival(place), replicates)
 
 
 class _DropoutShortcut(nn.Module):
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, replicates: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(rate)
+        self.dropout = DropoutModule(rate, replicates)
 
     def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
         return self.dropout(shortcut) + residual
@@ -129,9 +129,9 @@ class DropoutShortcut(Merge):
 
     rate: float
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the dropout."""
-        return _DropoutShortcut(self.rate)
+        return _DropoutShortcut(self.rate, replicates)
 
 
 class GatedSum(nn.Module):
@@ -161,14 +161,22 @@ class Gated(Merge):
         """The cost of the gate's layer."""
         return self.gate.trace(in_shape)[0]._replace(saved=0), shape
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the gate; `ressearch.network.initialise` sets its bias."""
-        return GatedSum(self.gate.module(), self.bias, self.gates_residual)
+        return GatedSum(self.gate.module(replicates), self.bias, self.gates_residual)
 
 
 class _Concatenation(nn.Module):
+    def __init__(self, replicates: int) -> None:
+        super().__init__()
+        self.replicates = replicates
+
     def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
-        return torch.cat((x, residual), dim=1 if residual.ndim == 4 else -1)
+        axis = channel_axis(x)
+        if self.replicates == 1:
+            return torch.cat((x, residual), axis)
+        parts = [split_replicates(one, self.replicates) for one in (x, residual)]
+        return join_replicates(torch.cat(parts, axis + 1), axis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,6 @@ class Concatenation(Merge):
             return Cost(), (in_shape[0] + shape[0], *shape[1:])
         return Cost(), (*shape[:-1], in_shape[-1] + shape[-1])
 
-    def module(self, place: Place) -> nn.Module:
+    def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the concatenation."""
-        return _Concatenation()
+        return _Concatenation(replicates)

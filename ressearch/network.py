@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ressearch.architecture import Architecture
@@ -31,6 +32,7 @@ from ressearch.layers import (
     trace,
 )
 from ressearch.merges import Merge, Place
+from ressearch.replicated import stack_states
 from ressearch.shortcuts import UnitSpec, get_shortcut
 from ressearch.skips import Options, get_skip
 from ressearch.stems import STEMS, StemSpec
@@ -312,20 +314,20 @@ def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -
     return Chain((*layers, Linear(width, num_classes)))
 
 
-def _sequential(layers: Sequence[Layer]) -> nn.Sequential:
-    return nn.Sequential(*(layer.module() for layer in layers))
+def _sequential(layers: Sequence[Layer], replicates: int) -> nn.Sequential:
+    return nn.Sequential(*(layer.module(replicates) for layer in layers))
 
 
 class ResidualUnit(nn.Module):
     """A `Residual` as a module: maps ``(batch, *shape)`` to ``(batch, *output_shape)``."""
 
-    def __init__(self, description: Residual, place: Place) -> None:
+    def __init__(self, description: Residual, place: Place, replicates: int = 1) -> None:
         super().__init__()
-        self.before = _sequential(description.before)
-        self.branch = _sequential(description.branch)
-        self.shortcut = _sequential(description.shortcut)
-        self.merge = description.merge.module(place) if description.merge else None
-        self.after = _sequential(description.after)
+        self.before = _sequential(description.before, replicates)
+        self.branch = _sequential(description.branch, replicates)
+        self.shortcut = _sequential(description.shortcut, replicates)
+        self.merge = description.merge.module(place, replicates) if description.merge else None
+        self.after = _sequential(description.after, replicates)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the unit."""
@@ -339,23 +341,24 @@ class ResidualNetwork(nn.Module):
     """The network of a `Plan`: maps ``(batch, *input_shape)`` to logits ``(batch, classes)``.
 
     `stem`, `stages` and `head` are in the plan's order; a stage holds its transition, if it has one, then its
-    `ResidualUnit` modules.
+    `ResidualUnit` modules. With several `replicates` it is as many networks side by side along the channels
+    (`ressearch.replicated`): inputs ``(batch, K * channels, …)``, logits ``(batch, K * classes)``.
     """
 
-    def __init__(self, architecture: Architecture, description: Plan) -> None:
+    def __init__(self, architecture: Architecture, description: Plan, replicates: int = 1) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.stem = _sequential(description.stem.layers)
+        self.architecture, self.replicates = architecture, replicates
+        self.stem = _sequential(description.stem.layers, replicates)
         count = sum(len(block.units) * times for stage in description.stages for block, times in stage.runs)
         stages, index = [], 0
         for stage in description.stages:
-            parts: list[nn.Module] = [_sequential(stage.transition.layers)] if stage.transition else []
+            parts: list[nn.Module] = [_sequential(stage.transition.layers, replicates)] if stage.transition else []
             for unit in stage.units:
-                parts.append(ResidualUnit(unit, Place(index, count)))
+                parts.append(ResidualUnit(unit, Place(index, count), replicates))
                 index += 1
             stages.append(nn.Sequential(*parts))
         self.stages = nn.Sequential(*stages)
-        self.head = _sequential(description.head.layers)
+        self.head = _sequential(description.head.layers, replicates)
 
     @property
     def units(self) -> list[ResidualUnit]:
@@ -390,4 +393,31 @@ def build(architecture: Architecture, in_channels: int = 3, num_classes: int | N
     """
     network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes))
     initialise(network)
+    return network
+
+
+def build_replicates(
+    architecture: Architecture, seeds: Sequence[int], in_channels: int = 3, num_classes: int | None = None
+) -> ResidualNetwork:
+    """Build one network that is K replicates of `architecture`, each initialised as `build` does after its seed.
+
+    Args:
+        architecture: the network.
+        seeds: one a replicate; torch's global random state is left as it was.
+        in_channels: as in `build`, of one replicate.
+        num_classes: as in `build`, of one replicate.
+
+    Returns:
+        A module that maps ``(batch, K * in_channels, height, width)`` (vectors and sequences: the last axis K-fold) to
+        logits ``(batch, K * num_classes)``, replicates side by side. For one seed, what `build` returns.
+    """
+    alone = []
+    for seed in seeds:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            alone.append(build(architecture, in_channels, num_classes))
+    if len(alone) == 1:
+        return alone[0]
+    network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes), len(alone))
+    stack_states(network, alone)
     return network

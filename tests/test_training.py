@@ -4,12 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
 
 from ressearch import Architecture
 from ressearch.data import Splits, load_dataset, split
 from ressearch.training import Engine, Recipe
-from ressearch.training.engine import Diverged, learning_rate, parameter_groups
+from ressearch.training.replicates import Diverged, learning_rate
 
 TINY = Architecture(depths=(1, 1), widths=(4, 8))
 
@@ -34,7 +33,7 @@ def test_a_tiny_network_learns(splits: Splits) -> None:
 
 
 def test_same_seed_same_numbers_and_no_influence_between_replicates(splits: Splits) -> None:
-    recipe = {"epochs": 2, "augmentation": ("crop", "flip")}
+    recipe = {"epochs": 2, "augmentation": ("crop", "flip"), "replicates": "separate"}
     together = train(splits, Recipe(seeds=(3, 7), **recipe))
     alone = train(splits, Recipe(seeds=(7,), **recipe))
     assert [epoch[1] for epoch in together] == [epoch[0] for epoch in alone]
@@ -49,7 +48,13 @@ def test_same_seed_same_numbers_and_no_influence_between_replicates(splits: Spli
         {"label_smoothing": 0.1, "gradient_clip": 1.0},
         {"precision": "bfloat16"},
         {"channels_last": False},
-        {"batch_size": 4096},
+        {"batch_size": 4096, "lr": 0.3},
+        {"ema": 0.8},
+        {"lr_batch_size": 128, "lr": 0.2},
+        {"lr": {"transfer": "mup", "base": 0.1, "base_width": 2}},
+        {"replicates": "separate", "seeds": (0, 1)},
+        {"augmentation": ("cutmix", "random_erasing")},
+        {"augmentation": ("mixup", "cutout", "flip")},
     ],
 )
 def test_every_recipe_option_trains(splits: Splits, changes: dict) -> None:
@@ -69,12 +74,12 @@ def test_schedules_warm_up_and_end_at_zero() -> None:
     assert learning_rate(Recipe(epochs=10, lr=1.0, schedule="constant"), 99, 10) == 1.0
 
 
-def test_norms_and_biases_are_not_decayed() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 3))
-    decayed, free = parameter_groups(network, 0.1)
-    assert [parameter.ndim for parameter in decayed["params"]] == [4, 2]  # type: ignore[attr-defined]
-    assert [parameter.ndim for parameter in free["params"]] == [1, 1, 1, 1]  # type: ignore[attr-defined]
-    assert free["weight_decay"] == 0.0
+def test_norms_and_biases_are_not_decayed(splits: Splits) -> None:
+    engine = Engine(TINY, splits, 3, Recipe(weight_decay=0.1))
+    decayed, free = engine.groups[0]._optimizer.param_groups
+    assert {parameter.ndim for parameter in decayed["params"]} == {4, 2}
+    assert {parameter.ndim for parameter in free["params"]} == {1}
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
 
 
 def test_divergence_is_reported_with_seed_and_step(splits: Splits) -> None:
@@ -88,7 +93,8 @@ def test_the_test_split_is_never_read(splits: Splits) -> None:
 
 
 def test_evaluation_leaves_the_network_alone(splits: Splits) -> None:
-    replicate = Engine(TINY, splits, 3, Recipe()).replicates[0]
-    before = {name: value.clone() for name, value in replicate.network.state_dict().items()}
-    replicate.evaluate(splits.validation)
-    assert all(torch.equal(before[name], value) for name, value in replicate.network.state_dict().items())
+    group = Engine(TINY, splits, 3, Recipe(seeds=(0, 1))).groups[0]
+    before = {name: value.clone() for name, value in group.network.state_dict().items()}
+    first, second = group.evaluate(group.validation_data)
+    assert first != second
+    assert all(torch.equal(before[name], value) for name, value in group.network.state_dict().items())

@@ -1,85 +1,120 @@
-"""Batches of a device-resident split; shuffling, normalisation and augmentation run there, whole batches at once."""
+"""Batches of a device-resident split: shuffling, normalisation and augmentation run there, whole batches at once.
+
+The replicates of a group each see the data in an order of their own, with augmentations of their own, drawn from their
+own generators: exactly what each would see alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ressearch.data.augment import Draws, Mixing, get_augmentations
 from ressearch.data.splits import Split
-from ressearch.errors import DataError, nearest
 
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-
-AUGMENTATIONS: dict[str, Augmentation] = {}
-"""Every augmentation by name: (batch, generator) to batch, shape (batch, channels, height, width)."""
+_KEPT_NORMALISED = 2**28
+"""Bytes of normalised inputs up to which a split is normalised once, not once a batch."""
 
 
-def augmentation(name: str) -> Callable[[Augmentation], Augmentation]:
-    """Register a function as augmentation `name`."""
+class Batch(NamedTuple):
+    """One step's data for K replicates.
 
-    def register(function: Augmentation) -> Augmentation:
-        AUGMENTATIONS[name] = function
-        return function
-
-    return register
-
-
-@augmentation("flip")
-def flip(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right with probability 1/2."""
-    chosen = torch.rand(len(inputs), 1, 1, 1, generator=generator, device=inputs.device) < 0.5
-    return torch.where(chosen, inputs.flip(3), inputs)
-
-
-@augmentation("crop")
-def crop(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad by an eighth of the side (4 pixels of 32, He et al. 2015; 1 of 8) and cut the old size at a random place."""
-    count, _, height, width = inputs.shape
-    pad = max(1, height // 8)
-    padded = functional.pad(inputs, (pad,) * 4)
-    top, left = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=generator, device=inputs.device)
-    rows = (top + torch.arange(height, device=inputs.device)).view(count, 1, height, 1)
-    columns = (left + torch.arange(width, device=inputs.device)).view(count, 1, 1, width)
-    images = torch.arange(count, device=inputs.device).view(count, 1, 1, 1)
-    channels = torch.arange(inputs.shape[1], device=inputs.device).view(1, -1, 1, 1)
-    return padded[images, channels, rows, columns]
-
-
-def augment(inputs: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
-    """Apply the named augmentations in turn. Raises DataError for an unknown name."""
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise DataError(f"augmentation '{name}' is unknown; {nearest(name, AUGMENTATIONS)}")
-        inputs = AUGMENTATIONS[name](inputs, generator)
-    return inputs
-
-
-def batches(
-    split: Split,
-    batch_size: int,
-    mean: Tensor,
-    std: Tensor,
-    *,
-    generator: torch.Generator | None = None,
-    augmentations: Sequence[str] = (),
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (inputs, labels) batches of `split`, normalised.
-
-    With a generator (of the split's device) the examples are shuffled, augmented, and the last incomplete batch is
-    left out, unless it is the only one; without, they come in order and whole, as evaluation needs.
+    Attributes:
+        inputs: shape (K, batch, *input_shape), normalised.
+        labels: class indices, shape (K, batch).
+        targets: class probabilities, shape (K, batch, classes), where an augmentation mixes labels; else None.
     """
-    device = split.labels.device
-    count = len(split)
-    if generator is None:
-        order = torch.arange(count, device=device)
-    else:
-        order = torch.randperm(count, generator=generator, device=device)
-        order = order[: max(count - count % batch_size, min(count, batch_size))]
-    for chosen in order.split(batch_size):
-        inputs = (split.inputs[chosen].float() - mean) / std
-        if generator is not None:
-            inputs = augment(inputs, augmentations, generator)
-        yield inputs, split.labels[chosen]
+
+    inputs: Tensor
+    labels: Tensor
+    targets: Tensor | None
+
+
+class Resident:
+    """A split on its device, ready for batches.
+
+    Args:
+        split: the examples, on the device.
+        mean: by channel, to subtract.
+        std: by channel, to divide by.
+        dtype: of the batches.
+    """
+
+    def __init__(self, split: Split, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        self.split, self.labels, self.dtype = split, split.labels, dtype
+        self._mean, self._std = mean.to(dtype), std.to(dtype)
+        is_small = split.inputs.numel() * dtype.itemsize <= _KEPT_NORMALISED
+        self._normalised = self._normalise(split.inputs) if is_small else None
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.split.inputs.shape[1:])
+
+    def _normalise(self, inputs: Tensor) -> Tensor:
+        return (inputs.to(self.dtype) - self._mean) / self._std
+
+    def inputs(self, chosen: Tensor | slice) -> Tensor:
+        """Return the chosen inputs, normalised."""
+        if self._normalised is not None:
+            return self._normalised[chosen]
+        return self._normalise(self.split.inputs[chosen])
+
+
+def training_batches(
+    data: Resident,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    augmentations: Sequence[str] = (),
+    classes: int | None = None,
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch, shuffled and augmented for each generator (replicate) by itself.
+
+    The last incomplete batch is left out, unless it is the only one. `classes` is needed where labels are mixed.
+    """
+    count, size = len(data), min(batch_size, len(data))
+    kinds = get_augmentations(augmentations)
+    orders = torch.stack([torch.randperm(count, generator=one, device=one.device) for one in generators])
+    for chosen in orders[:, : count - count % size].split(size, dim=1):
+        labels = data.labels[chosen]
+        inputs = data.inputs(chosen.flatten())
+        targets: Tensor | None = None
+        for kind in kinds:
+            draws = _draw_together([kind.draw(size, data.input_shape, one) for one in generators], kind, size)
+            if isinstance(kind, Mixing):
+                if targets is None:
+                    assert classes is not None
+                    targets = functional.one_hot(labels.flatten(), classes).to(data.dtype)
+                inputs, targets = kind.mix(inputs, targets, draws)
+            else:
+                inputs = kind.apply(inputs, draws)
+        replicates = len(generators)
+        yield Batch(
+            inputs.unflatten(0, (replicates, size)),
+            labels,
+            None if targets is None else targets.unflatten(0, (replicates, size)),
+        )
+
+
+def _draw_together(each: Sequence[Draws], kind: object, size: int) -> Draws:
+    """Join the draws of all replicates; partners of a mix are counted on from one replicate to the next."""
+    if len(each) == 1:
+        return each[0]
+    together = [torch.cat(parts) for parts in zip(*each, strict=True)]
+    if isinstance(kind, Mixing):
+        together[0] = torch.cat([draws[0] + size * index for index, draws in enumerate(each)])
+    return tuple(together)
+
+
+def evaluation_batches(data: Resident, batch_size: int = 512) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (inputs, labels) of a split in order and whole, normalised."""
+    for start in range(0, len(data), batch_size):
+        place = slice(start, start + batch_size)
+        yield data.inputs(place), data.labels[place]

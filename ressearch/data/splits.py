@@ -27,7 +27,7 @@ class Split:
         return Split(self.inputs.to(device), self.labels.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Splits:
     """The three parts. The test part is for finalists alone: search, early stopping and picking never read it.
 

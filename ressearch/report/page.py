@@ -105,7 +105,7 @@ def _method(results: Results) -> list[str]:
             f": {examples['validation']} of them alone leave an accuracy of {typical:.3f} uncertain by about "
             f"±{proportion_error(typical, examples['validation']):.3f}."
         ),
-        f"Recipe: {recipe['optimizer']}, peak learning rate {recipe['lr']:g}, {recipe['schedule']} schedule, "
+        f"Recipe: {recipe['optimizer']}, {_lr(recipe)}, {recipe['schedule']} schedule, "
         f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g} on "
         f"weights only, augmentation {', '.join(recipe['augmentation']) or 'none'}; the same for every network.",
     ]
@@ -131,6 +131,20 @@ def _method(results: Results) -> list[str]:
         )
     lines.append("Comparisons of several pairs are not corrected for their number.")
     return lines
+
+
+def _lr(recipe: dict[str, Any]) -> str:
+    """Say the learning rate as the recipe gives it."""
+    lr = recipe["lr"]
+    if not isinstance(lr, dict):
+        said = f"peak learning rate {lr:g}"
+    elif "tune" in lr:
+        said = f"peak learning rates {', '.join(f'{one:g}' for one in lr['tune'])}, each tried on every network"
+    else:
+        said = f"peak learning rate {lr['base']:g} at width {lr['base_width']}, carried to other widths by muP"
+    if recipe.get("lr_batch_size"):
+        said += f" (for batches of {recipe['lr_batch_size']}, scaled by the {recipe['lr_rule']} rule)"
+    return said
 
 
 def _match(study: dict[str, Any]) -> dict[str, Any] | None:

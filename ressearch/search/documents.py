@@ -154,13 +154,15 @@ def _apply(document: Document, override: str) -> None:
 
 def explain(error: ValidationError, document: Document, model: type[BaseModel]) -> StudyError:
     """Turn pydantic's first complaint into one line: place, value, what was expected, nearest name."""
-    problem = error.errors()[0]
-    path = tuple(part for part in problem["loc"])
+    problems = error.errors()
+    # An unknown key is often the misspelt one that another complaint misses.
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    path = tuple(part for part in problem["loc"] if not _is_tag(part))
     value = problem["input"]
     message = problem["msg"].removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":
-            known = _keys_at(model, path[:-1])
+            known = _keys_at(model, problem["loc"][:-1])
             hint = _SYNONYMS.get(str(path[-1]), "")
             close = [hint] if hint in known else difflib.get_close_matches(str(path[-1]), known, n=1)
             message = "unknown key; " + (f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}")
@@ -187,12 +189,23 @@ def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """Return the keys of the model that stands at a path of `model`."""
     current: Any = model
     for part in path:
+        if _is_tag(part):
+            forms = [typing.get_args(one)[0] if typing.get_args(one) else one for one in typing.get_args(current)]
+            current = next((one for one in forms if getattr(one, "__name__", "") == str(part)[1:-1]), current)
+            continue
         if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
             current = current.model_fields[str(part)].annotation
+            if path[-1] is not part and _is_tag(path[path.index(part) + 1]):
+                continue
             options = typing.get_args(current) if _is_union(current) else (current,)
             models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
             current = models[0] if models else current
     return list(current.model_fields) if hasattr(current, "model_fields") else []
+
+
+def _is_tag(part: str | int) -> bool:
+    """Return whether a part of a path is the name of a form, such as ``<Tune>``, that stands in no file."""
+    return isinstance(part, str) and part.startswith("<")
 
 
 def _is_union(annotation: Any) -> bool:

@@ -13,8 +13,7 @@ from ray import tune
 from ressearch.architecture import Architecture
 from ressearch.data import Splits, load_dataset, split
 from ressearch.results.store import to_record
-from ressearch.training import Engine, Recipe
-from ressearch.training.engine import Diverged
+from ressearch.training import Diverged, Engine, Recipe
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,53 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from ressearch.data.batches import AUGMENTATIONS
+from ressearch.data.augment import AUGMENTATIONS
 from ressearch.errors import nearest
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Transfer(BaseModel):
+    """A learning rate found at one width and carried to others (`ressearch.training.transfer`).
+
+    Attributes:
+        transfer: the rule: ``mup``, the maximal update parametrisation (Yang et al. 2021).
+        base: the peak learning rate at `base_width`.
+        base_width: the first stage's width that it was found at.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transfer: Literal["mup"]
+    base: Positive
+    base_width: Annotated[int, Field(ge=1)]
+
+
+class Tune(BaseModel):
+    """Learning rates to try: every architecture is trained with each, so that each depth finds its own.
+
+    Attributes:
+        tune: the peak learning rates, at least two.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tune: Annotated[tuple[Positive, ...], Field(min_length=2)]
+
+
+def _kind_of_lr(value: object) -> str:
+    """Tell which of the forms of `Recipe.lr` a value is meant as; the tag stands in no message."""
+    if isinstance(value, Transfer) or (isinstance(value, dict) and {"transfer", "base", "base_width"} & set(value)):
+        return "<Transfer>"
+    return "<Tune>" if isinstance(value, Tune | dict) else "<number>"
+
+
+LearningRate = Annotated[
+    Annotated[Positive, Tag("<number>")] | Annotated[Transfer, Tag("<Transfer>")] | Annotated[Tune, Tag("<Tune>")],
+    Discriminator(_kind_of_lr),
+]
 
 
 class Recipe(BaseModel):
@@ -15,7 +58,10 @@ class Recipe(BaseModel):
 
     Attributes:
         optimizer: ``sgd`` (Nesterov momentum) or ``adamw``.
-        lr: peak learning rate.
+        lr: peak learning rate; or ``{transfer: mup, base: 0.1, base_width: 16}``, which carries one rate over widths;
+            or ``{tune: [0.03, 0.1, 0.3]}``, which trains every architecture with each.
+        lr_batch_size: the batch size that `lr` is meant for; other sizes scale it by `lr_rule`. None does not scale.
+        lr_rule: ``linear`` (Goyal et al. 2017) or ``sqrt``.
         momentum: of SGD.
         weight_decay: on weights alone; norms and biases are not decayed.
         schedule: ``one_cycle`` (linear warm-up over 30 % of the steps unless `warmup_epochs` says otherwise, then
@@ -25,16 +71,22 @@ class Recipe(BaseModel):
         batch_size: examples a step.
         label_smoothing: of the cross-entropy.
         gradient_clip: largest gradient norm; None does not clip.
-        augmentation: names applied in turn to training batches: ``crop``, ``flip``.
+        ema: decay of an exponential moving average of the weights, which is what is evaluated; None has none.
+        augmentation: names applied in turn to training batches: a key of `ressearch.data.AUGMENTATIONS`.
         seeds: one replicate a seed: its initialisation, data order and augmentation. A number n means 0 … n-1.
-        precision: ``float32``, or ``bfloat16`` / ``float16`` autocast.
-        channels_last: memory layout of images.
+        precision: ``float32``, ``bfloat16`` or ``float16`` autocast, or ``float64``.
+        channels_last: memory layout of images; ``auto`` takes what a short warm-up finds faster.
+        replicates: ``grouped`` trains all seeds as one network, ``separate`` one after another; ``auto`` takes what a
+            short warm-up finds faster.
+        cuda_graph: on a GPU, capture the whole step once and replay it (``auto``), or not (``off``).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+    lr: LearningRate = 0.1
+    lr_batch_size: Annotated[int, Field(ge=1)] | None = None
+    lr_rule: Literal["linear", "sqrt"] = "linear"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
@@ -43,10 +95,33 @@ class Recipe(BaseModel):
     batch_size: Annotated[int, Field(ge=2)] = 64
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     augmentation: tuple[str, ...] = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    channels_last: bool = True
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    channels_last: bool | Literal["auto"] = "auto"
+    replicates: Literal["auto", "grouped", "separate"] = "auto"
+    cuda_graph: Literal["auto", "off"] = "auto"
+
+    @property
+    def peak_lr(self) -> float:
+        """The peak learning rate of a step, scaled to the batch size. Raises ValueError while it is still to tune."""
+        if isinstance(self.lr, Tune):
+            raise ValueError("the learning rate is still to be tuned: take one with `with_lr`")
+        lr = self.lr.base if isinstance(self.lr, Transfer) else self.lr
+        if self.lr_batch_size is None:
+            return lr
+        ratio = self.batch_size / self.lr_batch_size
+        return lr * (ratio if self.lr_rule == "linear" else ratio**0.5)
+
+    @property
+    def lrs(self) -> tuple[float | None, ...]:
+        """The learning rates that every architecture is trained with; (None,) where there is no choice."""
+        return self.lr.tune if isinstance(self.lr, Tune) else (None,)
+
+    def with_lr(self, lr: float | None) -> Recipe:
+        """Return the recipe with one learning rate of `lrs`."""
+        return self if lr is None else self.model_copy(update={"lr": lr})
 
     @field_validator("seeds", mode="before")
     @classmethod
