@@ -66,14 +66,17 @@ TRIALS = pa.schema(
         ("device_seconds", pa.float64()),
         ("macs_trained", pa.float64()),
         ("device", pa.string()),
+        ("engine", pa.string()),
+        ("lr", pa.float64()),
         *((field.name, _arrow_type(field)) for field in dataclasses.fields(Architecture)),
         ("recipe", pa.string()),
     ]
 )
 """One row a trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
-`train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the trial's share of devices (its
-GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three forward ones. Then Architecture's
-fields: those that may be one number or one a stage are lists; `skip_options` and `recipe` are JSON."""
+`lr` is the peak learning rate, `engine` how the seeds were run; `train_seconds` sums the epochs of all seeds,
+`device_seconds` multiplies that by the trial's share of devices (its GPUs, else its CPU cores); `macs_trained` counts
+forward and backward passes as three forward ones. Then Architecture's fields: those that may be one number or one a
+stage are lists; `skip_options` and `recipe` are JSON."""
 
 CURVES = pa.schema(
     [

@@ -92,7 +92,9 @@ class Store:
         self._journal = (directory / JOURNAL).open("a", encoding="utf-8")
         self._written, self._write_seconds = 0.0, 0.0
 
-    def start(self, trial: int, architecture: Architecture, cost: Cost, recipe: str, seeds: Sequence[int]) -> None:
+    def start(
+        self, trial: int, architecture: Architecture, cost: Cost, recipe: str, seeds: Sequence[int], lr: float
+    ) -> None:
         """Record that a trial started."""
         self._record(
             "start",
@@ -102,6 +104,7 @@ class Store:
             depth=architecture.depth,
             recipe=recipe,
             seeds=list(seeds),
+            lr=lr,
             **cost._asdict(),
             **architecture_columns(architecture),
         )

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy.optimize import nnls
-from torch.nn import functional
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Cost, cost, input_channels
-from ressearch.network import build
+from ressearch.cost import Cost, cost
 from ressearch.search.runner import share
 from ressearch.space import SearchSpace
+from ressearch.training.choose import choose, step_seconds
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
@@ -107,18 +105,10 @@ def _seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads: int
 
 
 def _step_seconds(study: Study, architecture: Architecture) -> float:
-    """Time a forward and backward pass on random numbers; no weight changes."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    space, batch = study.search_space, study.recipe.batch_size
-    with torch.random.fork_rng():
-        network = build(architecture, input_channels(space.input_shape), space.num_classes).to(device)
-        inputs = torch.randn(batch, *space.input_shape, device=device)
-    labels = torch.zeros(batch, dtype=torch.long, device=device)
-    durations = []
-    for _ in range(3):
-        start = time.perf_counter()
-        functional.cross_entropy(network(inputs), labels).backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        durations.append(time.perf_counter() - start)
-    return min(durations)
+    """Time a step of one replicate, run as a trial would run it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    shape, classes = study.dataset.input_shape, len(study.dataset.classes)
+    recipe = study.recipe
+    choice = choose(architecture, shape, classes, recipe, device)
+    seeds = len(recipe.seeds)
+    return step_seconds(architecture, shape, classes, recipe.batch_size, recipe.precision, seeds, device, choice)

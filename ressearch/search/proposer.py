@@ -3,6 +3,7 @@ what each trial reached. Networks that exceed the budget, describe nothing, or w
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -36,11 +37,11 @@ class Proposer(Searcher):
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._study = study
         self._proposed = 0
-        self._seen: set[Architecture] = set()
+        self._seen: set[tuple[Architecture, float | None]] = set()
         self._asked: dict[str, tuple[optuna.Trial, Architecture]] = {}
-        self._grid: Iterator[Architecture] | None = None
+        self._grid: Iterator[tuple[Architecture, float | None]] | None = None
         if study.space.form == "grid":
-            self._grid = study.search_space.enumerate()
+            self._grid = itertools.product(study.search_space.enumerate(), study.recipe.lrs)
             return
         named = study.search.sampler
         sampler = SAMPLERS[named.name if named else "tpe"](study.seed, **(named.options if named else {}))
@@ -62,13 +63,13 @@ class Proposer(Searcher):
         """Return the next trial's number and architecture, or FINISHED."""
         if self._proposed >= self._study.planned_trials:
             return Searcher.FINISHED
-        architecture = next(self._grid) if self._grid is not None else self._ask(trial_id)
-        self._seen.add(architecture)
+        architecture, lr = next(self._grid) if self._grid is not None else self._ask(trial_id)
+        self._seen.add((architecture, lr))
         self._proposed += 1
-        return {"trial": self._proposed - 1, "architecture": architecture.to_dict()}
+        return {"trial": self._proposed - 1, "architecture": architecture.to_dict(), "lr": lr}
 
-    def _ask(self, trial_id: str) -> Architecture:
-        space = self._study.search_space
+    def _ask(self, trial_id: str) -> tuple[Architecture, float | None]:
+        space, lrs = self._study.search_space, self._study.recipe.lrs
         for _ in range(_ASKS):
             trial = self._optuna.ask()
             try:
@@ -76,17 +77,18 @@ class Proposer(Searcher):
             except (ArchitectureError, BudgetError):
                 self._optuna.tell(trial, state=TrialState.FAIL)
                 continue
-            if architecture in self._seen:
+            lr: Any = trial.suggest_categorical("lr", lrs) if len(lrs) > 1 else lrs[0]
+            if (architecture, lr) in self._seen:
                 self._optuna.tell(trial, state=TrialState.FAIL)
                 continue
             self._asked[trial_id] = (trial, architecture)
-            return architecture
+            return architecture, lr
         # The sampler insists on what was refused: take a fresh network at random, as a search's start does.
         for _ in range(_ASKS):
-            architecture = space.sample_one(self._random)
-            if architecture not in self._seen:
-                return architecture
-        return next((one for one in space.enumerate() if one not in self._seen), architecture)
+            point = space.sample_one(self._random), self._random.suggest_categorical("lr", lrs)
+            if point not in self._seen:
+                return point
+        return next((one for one in itertools.product(space.enumerate(), lrs) if one not in self._seen), point)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass the first objective's value after each epoch on (single-objective samplers read it)."""

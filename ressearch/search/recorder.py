@@ -33,10 +33,11 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts."""
-        space, recipe = self._study.search_space, self._study.recipe
+        space, recipe = self._study.search_space, self._study.recipe.with_lr(trial.config["lr"])
         architecture = Architecture.from_dict(trial.config["architecture"])
         price = cost(architecture, space.input_shape, space.num_classes)
-        self._store.start(trial.config["trial"], architecture, price, recipe.model_dump_json(), recipe.seeds)
+        number, settings = trial.config["trial"], recipe.model_dump_json()
+        self._store.start(number, architecture, price, settings, recipe.seeds, recipe.peak_lr)
         self._monitor.started(self._row(trial))
 
     def on_trial_result(
@@ -69,6 +70,7 @@ class Recorder(tune.Callback):
             status,
             None if status == "completed" else reason,
             device=(trial.last_result or {}).get("device"),
+            engine=(trial.last_result or {}).get("engine"),
             device_seconds=row["train_seconds"] * self._devices,
             macs_trained=3.0 * row["macs"] * self._examples * row["epochs"] * len(row["seeds"]),
         )

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from ressearch.cost import cost
 from ressearch.errors import ResourceError, StudyError
 from ressearch.results.store import RUN_FILE, STUDY_FILE, Store, write_run
 from ressearch.search.monitor import Monitor
@@ -54,7 +55,7 @@ def share(study: Study) -> tuple[float, float, int]:
     resources = study.resources
     gpus_per_trial = resources.gpus_per_trial
     if gpus_per_trial is None:
-        gpus_per_trial = 1.0 if gpus else 0.0
+        gpus_per_trial = pack(study, torch.cuda.get_device_properties(0).total_memory) if gpus else 0.0
     for key, asked, there in (
         ("cpus_per_trial", resources.cpus_per_trial, cpus),
         ("gpus_per_trial", gpus_per_trial, gpus),
@@ -71,6 +72,33 @@ def share(study: Study) -> tuple[float, float, int]:
         per_gpu = math.floor(1 / gpus_per_trial + 1e-9) if gpus_per_trial <= 1 else 0
         at_once = min(at_once, gpus * per_gpu if per_gpu else gpus // int(gpus_per_trial))
     return resources.cpus_per_trial, gpus_per_trial, min(at_once, resources.concurrency or at_once)
+
+
+_CONTEXT = 700 * 2**20
+"""Bytes of GPU memory that a process needs besides its tensors."""
+_SLACK = 2.0
+"""How much more than the lower bound a trial is given."""
+_MOST_A_GPU = 16
+
+
+def pack(study: Study, gpu_memory: int) -> float:
+    """Return the share of a GPU that a trial needs, so that as many run on one as its memory holds.
+
+    The dearest of some networks of the space decides, by the lower bound on training memory that its cost gives.
+
+    Args:
+        study: whose trials.
+        gpu_memory: bytes of one GPU.
+    """
+    recipe, space = study.recipe, study.search_space
+    states = 1 if recipe.optimizer == "sgd" else 2
+    width = {"float64": 8, "float32": 4}.get(recipe.precision, 2)
+    need = max(
+        cost(one, space.input_shape, space.num_classes).training_memory(recipe.batch_size, states, width)
+        for one in space.sample(200, study.seed)
+    )
+    a_trial = _SLACK * need * len(recipe.seeds) + _CONTEXT
+    return 1 / max(1, min(_MOST_A_GPU, int(gpu_memory / a_trial)))
 
 
 def run(study: Study, directory: Path, monitor: Monitor | None = None) -> Path:
@@ -144,20 +172,16 @@ def _tune(
 
     from ressearch.search.proposer import Proposer
     from ressearch.search.recorder import Recorder
-    from ressearch.search.trial import TrialSpec, TrialTrainable
+    from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
 
-    spec = TrialSpec(
-        study.data.name,
-        study.data.validation,
-        study.data.test,
-        study.seed,
-        study.recipe,
-        threads=max(1, round(cpus)),
-    )
+    spec = TrialSpec(study.recipe, threads=max(1, round(cpus)), classes=len(study.dataset.classes))
+    data = to_arrays(study.splits())
     objective = study.search.objective[0]
     chosen = study.search.scheduler
     scheduler = SCHEDULERS[chosen.name](objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options)
-    trainable = tune.with_resources(tune.with_parameters(TrialTrainable, spec=spec), {"cpu": cpus, "gpu": gpus})
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialTrainable, spec=spec, data=data), {"cpu": cpus, "gpu": gpus}
+    )
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -262,12 +262,11 @@ class Study(BaseModel):
     def planned_trials(self) -> int:
         """How many trials the study will run: the asked number, or fewer if the space holds no more networks."""
         asked, space = self.search.trials, self.search_space
-        if self.space.form == "grid":
-            return sum(1 for _ in itertools.islice(space.enumerate(), asked))
-        assert asked is not None
-        if space.size > 200_000:
+        if self.space.form == "search" and space.size > 200_000:
+            assert asked is not None
             return asked
-        return sum(1 for _ in itertools.islice(space.enumerate(), asked))
+        every = itertools.product(space.enumerate(), self.recipe.lrs)
+        return sum(1 for _ in itertools.islice(every, asked))
 
     def check(self) -> dict[str, Any]:
         """Return the space's size, its cheapest and dearest network and the estimated time; trains nothing."""

@@ -85,15 +85,15 @@ def _fastest(
     choices: tuple[Choice, ...],
 ) -> Choice:
     seconds = {
-        choice: _seconds(probe, input_shape, classes, batch_size, precision, replicates, device, choice)
+        choice: step_seconds(probe, input_shape, classes, batch_size, precision, replicates, device, choice)
         for choice in choices
     }
     usual, fastest = choices[0], min(seconds, key=seconds.__getitem__)
     return fastest if seconds[fastest] < _CLEARLY * seconds[usual] else usual
 
 
-def _seconds(
-    probe: Architecture,
+def step_seconds(
+    architecture: Architecture,
     input_shape: Shape,
     classes: int,
     batch_size: int,
@@ -102,11 +102,11 @@ def _seconds(
     device: torch.device,
     choice: Choice,
 ) -> float:
-    """Return the least time of a forward and backward pass, a replicate."""
+    """Return the least time of a forward and backward pass on random weights and zeros, a replicate, in seconds."""
     together = replicates if choice.is_grouped else 1
     layout = torch.channels_last if choice.channels_last and len(input_shape) == 3 else torch.contiguous_format
     dtype = torch.float64 if precision == "float64" else torch.float32
-    network = build_replicates(probe, range(together), input_channels(input_shape), classes).to(device, dtype)
+    network = build_replicates(architecture, range(together), input_channels(input_shape), classes).to(device, dtype)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
     channels = input_shape[0] if len(input_shape) == 3 else input_shape[-1]
     shape = (
