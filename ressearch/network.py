@@ -20,6 +20,7 @@ from ressearch.initialise import initialise
 from ressearch.layers import (
     Activation,
     Affine,
+    Conv,
     Cost,
     GlobalAveragePool,
     Layer,
@@ -314,8 +315,16 @@ def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -
     return Chain((*layers, Linear(width, num_classes)))
 
 
-def _sequential(layers: Sequence[Layer], replicates: int) -> nn.Sequential:
-    return nn.Sequential(*(layer.module(replicates) for layer in layers))
+def _sequential(layers: Sequence[Layer], replicates: int, *, is_fresh: bool = False) -> nn.Sequential:
+    """Build layers one after another; `is_fresh` says that nobody else holds their input.
+
+    A ReLU of what nobody else reads (a norm or convolution does not keep its output) works in place.
+    """
+    modules = [layer.module(replicates) for layer in layers]
+    for at, module in enumerate(modules):
+        if isinstance(module, nn.ReLU):
+            module.inplace = isinstance(layers[at - 1], Norm | Conv | Linear) if at else is_fresh
+    return nn.Sequential(*modules)
 
 
 class ResidualUnit(nn.Module):
@@ -327,7 +336,7 @@ class ResidualUnit(nn.Module):
         self.branch = _sequential(description.branch, replicates)
         self.shortcut = _sequential(description.shortcut, replicates)
         self.merge = description.merge.module(place, replicates) if description.merge else None
-        self.after = _sequential(description.after, replicates)
+        self.after = _sequential(description.after, replicates, is_fresh=True)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the unit."""

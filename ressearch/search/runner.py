@@ -139,13 +139,24 @@ def _claim(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _ray() -> Iterator[None]:
-    """Start Ray on this machine alone, without dashboard or usage statistics, unless the caller has started it."""
-    os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
+    """Have Ray running: as the caller started it, else started and ended here."""
     import ray
 
     if ray.is_initialized():
         yield
         return
+    start_ray()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def start_ray() -> None:
+    """Start Ray on this machine alone, without dashboard or usage statistics."""
+    os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
+    import ray
+
     for name in ("ray", "ray.tune"):  # a trial that fails is recorded with its reason; no traceback besides
         logging.getLogger(name).setLevel(logging.CRITICAL)
     ray.init(
@@ -158,10 +169,6 @@ def _ray() -> Iterator[None]:
         object_store_memory=256 * 1024**2,
         _node_ip_address="127.0.0.1",
     )
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _tune(

@@ -14,6 +14,7 @@ from ressearch.architecture import Architecture
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Splits
 from ressearch.training.choose import choose
+from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe
 from ressearch.training.replicates import EpochResult, Replicates
 
@@ -45,6 +46,7 @@ class Engine:
 
     def __init__(self, architecture: Architecture, splits: Splits, classes: int, recipe: Recipe) -> None:
         self.recipe = recipe
+        keep_freed_memory()
         dtype = torch.float64 if recipe.precision == "float64" else torch.float32
         train, validation = _residents(splits, dtype)
         self.choice = choose(architecture, train.input_shape, classes, recipe, train.labels.device)
