@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import architectures, input_shape
 from torch import nn
 
 from ressearch import Architecture, build, plan
+from ressearch.cost import input_channels
+from ressearch.errors import ArchitectureError
 from ressearch.layers import Activation, Norm
 from ressearch.network import ResidualUnit
 
@@ -73,3 +78,33 @@ def test_gradients_vanish_in_deep_plain_networks_only(norm_order: str) -> None:
         return sum(norms) / len(norms)
 
     assert first_stage_gradient("none") < 1e-2 * first_stage_gradient("identity")
+
+
+@settings(max_examples=60)
+@given(architectures(), st.integers(0, 3))
+def test_working_in_place_changes_no_gradient(architecture: Architecture, seed: int) -> None:
+    shape = input_shape(architecture, side=8)
+    gradients = []
+    for in_place in (None, False):
+        torch.manual_seed(seed)
+        try:
+            network = build(architecture, input_channels(shape), 3).double()
+        except ArchitectureError:
+            assume(False)
+        for module in network.modules():
+            if in_place is not None and isinstance(module, nn.ReLU):
+                module.inplace = in_place
+        torch.manual_seed(seed)
+        inputs = torch.randn(4, *shape, dtype=torch.float64, requires_grad=True)
+        network(inputs).square().sum().backward()
+        gradients.append([inputs.grad, *(parameter.grad for parameter in network.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+def test_relu_works_in_place_where_a_norm_or_convolution_precedes_it() -> None:
+    post = build(Architecture(depths=(2,), widths=(4,)))
+    assert all(module.inplace for module in post.modules() if isinstance(module, nn.ReLU))
+    bare = build(Architecture(depths=(2,), widths=(4,), norm="none", norm_order="pre"))
+    first = units(bare)[1].branch[0]
+    assert isinstance(first, nn.ReLU)
+    assert not first.inplace
