@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ressearch.pick import pick
     from ressearch.report import report
     from ressearch.results import load
+    from ressearch.search.runner import resume
     from ressearch.search.study import Study
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "plan",
     "presets",
     "report",
+    "resume",
 ]
 
 _LAZY = {
@@ -45,6 +47,7 @@ _LAZY = {
     "load": "ressearch.results",
     "pick": "ressearch.pick",
     "report": "ressearch.report",
+    "resume": "ressearch.search.runner",
 }
 
 

@@ -84,18 +84,50 @@ def cli() -> None:
     """
 
 
+_address = click.option("--address", help="Join a running Ray cluster: auto, or HOST:PORT [this machine alone].")
+
+
 @cli.command()
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write [runs/NAME].")
+@_address
 @_set
-def run(study: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+def run(study: Path, out: Path | None, address: str | None, overrides: tuple[str, ...]) -> None:
     """Run a study."""
-    from ressearch.search.monitor import LiveMonitor, PlainMonitor
     from ressearch.search.study import Study
 
-    monitor = LiveMonitor(_console) if _console.is_terminal else PlainMonitor(_console)
     checked = Study.from_file(study, overrides)
-    directory = checked.run(out, monitor)
+    _say_done(checked.run(out, _monitor(), address))
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@_address
+def resume(directory: Path, address: str | None) -> None:
+    """Go on with a study that ended early, whatever ended it."""
+    from ressearch.search.runner import resume as resume_study
+
+    before = _read_run(directory).get("is_complete", False)
+    resumed = resume_study(directory, _monitor(), address)
+    if before:
+        _say(f"{directory}: complete already; nothing to do")
+    _say_done(resumed)
+
+
+def _read_run(directory: Path) -> dict[str, Any]:
+    from ressearch.results.store import RUN_FILE, read_run
+
+    return read_run(directory) if (directory / RUN_FILE).is_file() else {}
+
+
+def _monitor() -> Any:
+    """Return a live view on a terminal, plain lines else."""
+    from ressearch.search.monitor import LiveMonitor, PlainMonitor
+
+    return LiveMonitor(_console) if _console.is_terminal else PlainMonitor(_console)
+
+
+def _say_done(directory: Path) -> None:
     from ressearch.results import load
 
     counts = load(directory).trials["status"].value_counts()
@@ -170,16 +202,13 @@ def status(directory: Path, as_json: bool) -> None:
         )
         return
     planned = results.run["planned_trials"]
-    ended = len(trials) - counts.get("running", 0)
-    state = (
-        "running"
-        if is_running
-        else "complete"
-        if counts.get("completed", 0) + counts.get("stopped", 0) + counts.get("diverged", 0) + counts.get("failed", 0)
-        >= planned
-        else "not complete"
-    )
+    ended = len(trials) - counts.get("running", 0) - counts.get("interrupted", 0)
+    is_complete = results.run.get("is_complete", ended >= planned)
+    planned = ended if is_complete else planned
+    state = "running" if is_running else "complete" if is_complete else "not complete"
     _say(f"{results.run['name']}: {state}, {ended} of {planned} trials ended")
+    if state == "not complete":
+        _say(f"to go on   ressearch resume {directory}")
     _say("trials     " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"))
     if best is not None:
         _say(f"best       {best['val_accuracy']:.4f} {best['name']}")
@@ -395,7 +424,7 @@ def _one_line_errors() -> Iterator[None]:
         click.echo(f"ressearch: error: {' '.join(text.split())}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what was done is kept: `ressearch status` and `report` read the directory", err=True)
+        click.echo("interrupted; what was done is kept: `ressearch resume DIRECTORY` goes on", err=True)
         sys.exit(128 + signal.SIGINT)
 
 

@@ -126,6 +126,22 @@ def parse_count(value: object) -> int:
     return round(count)
 
 
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> float:
+    """Read a time such as ``90``, ``45s``, ``30m``, ``2h`` or ``1d`` in seconds. Raises ValueError for others."""
+    text = str(value).strip().lower()
+    unit = text[-1:] if text[-1:] in _SECONDS else ""
+    try:
+        seconds = float(text.removesuffix(unit)) * _SECONDS.get(unit, 1.0)
+    except ValueError:
+        seconds = math.nan
+    if isinstance(value, bool) or not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"{value!r} is not a time such as 90, 30m or 2h")
+    return seconds
+
+
 def format_count(count: float) -> str:
     """Write a count in three digits with its unit: 855770 is ``856k``, 125747850 is ``126M``."""
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):

@@ -1,14 +1,16 @@
 """Who answers a search space's questions: the three methods of `optuna.Trial` that it asks, and stand-ins for it.
 
-`RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one.
+`RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one, `Answers` repeats known ones.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+
+from ressearch.errors import SpaceError, nearest
 
 
 class Trial(Protocol):
@@ -73,6 +75,62 @@ class Pinned:
     ) -> float:
         """Choose a number between `low` and `high`."""
         return self._trial.suggest_float(name, low, high, step=step, log=log)
+
+
+class Answers:
+    """A trial that gives known answers, by name, and leaves the other questions to another trial.
+
+    Attributes:
+        given: every answer that was given, known or not.
+        unused: names of known answers that were not asked for.
+    """
+
+    def __init__(self, answers: Mapping[str, Any], trial: Trial | None = None) -> None:
+        self._answers, self._trial = answers, trial
+        self.given: dict[str, Any] = {}
+        self.unused = set(answers)
+
+    def _answer(self, name: str, is_possible: Callable[[Any], bool], expected: str, ask: Callable[[Trial], Any]) -> Any:
+        if name in self._answers:
+            self.unused.discard(name)
+            answer = self._answers[name]
+            if not is_possible(answer):
+                raise SpaceError(f"{name}: {answer!r} is not in the space; {expected}", name)
+        elif self._trial is None:
+            raise SpaceError(f"{name}: no answer is known", name)
+        else:
+            answer = ask(self._trial)
+        self.given[name] = answer
+        return answer
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Answer, or pass the question on."""
+        return self._answer(
+            name,
+            lambda answer: any(answer == choice and type(answer) is type(choice) for choice in choices),
+            nearest(self._answers.get(name), choices),
+            lambda trial: trial.suggest_categorical(name, choices),
+        )
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Answer, or pass the question on."""
+        return self._answer(
+            name,
+            lambda answer: type(answer) is int and low <= answer <= high and (answer - low) % step == 0,
+            f"expected {low} to {high}" + (f" by {step}" if step > 1 else ""),
+            lambda trial: trial.suggest_int(name, low, high, step=step, log=log),
+        )
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Answer, or pass the question on."""
+        return self._answer(
+            name,
+            lambda answer: type(answer) in (int, float) and low <= answer <= high,
+            f"expected {low:g} to {high:g}",
+            lambda trial: trial.suggest_float(name, low, high, step=step, log=log),
+        )
 
 
 class Path:

@@ -22,7 +22,7 @@ from typing import Any
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Budget, Cost, cost
-from ressearch.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, is_per_stage, label, read
+from ressearch.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, Range, is_per_stage, label, read
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.families import Match, depths_for, match_width, regnet, width_multiple, widths_for
 from ressearch.layers import Shape
@@ -87,6 +87,11 @@ class SearchSpace:
         stages = self.parameters.get("stages", Choice((self._default_stages,)))
         per_stages = sum(math.prod(domain.size**count for domain in staged.values()) for count in stages.values)
         return math.prod(counts) * per_stages
+
+    @property
+    def ranges(self) -> int:
+        """How many keys are ranges of numbers."""
+        return sum(isinstance(domain, Range) for domain in self.parameters.values())
 
     @functools.cached_property
     def _default_stages(self) -> int:

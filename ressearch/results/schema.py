@@ -26,6 +26,13 @@ STATUSES = {
 }
 """What can become of a trial."""
 
+PHASES = {
+    "search": "proposed by the study's sampler, or a point of its grid",
+    "baseline": "drawn at random, to compare the search with",
+    "final": "one of the best, trained again on fresh seeds and scored on the test part",
+}
+"""What a trial is for."""
+
 _INTS = pa.list_(pa.int64())
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
 
@@ -43,6 +50,7 @@ def _arrow_type(field: dataclasses.Field[Any]) -> pa.DataType:
 TRIALS = pa.schema(
     [
         ("trial", pa.int64()),
+        ("phase", pa.string()),
         ("name", pa.string()),
         ("status", pa.string()),
         ("reason", pa.string()),
@@ -57,8 +65,12 @@ TRIALS = pa.schema(
         ("val_loss", pa.float64()),
         ("train_accuracy", pa.float64()),
         ("train_loss", pa.float64()),
+        ("test_accuracy", pa.float64()),
+        ("test_accuracy_std", pa.float64()),
+        ("test_loss", pa.float64()),
         ("seeds", _INTS),
         ("seed_val_accuracies", pa.list_(pa.float64())),
+        ("seed_test_accuracies", pa.list_(pa.float64())),
         ("started_at", pa.timestamp("ms", tz="UTC")),
         ("ended_at", pa.timestamp("ms", tz="UTC")),
         ("wall_seconds", pa.float64()),
@@ -68,15 +80,20 @@ TRIALS = pa.schema(
         ("device", pa.string()),
         ("engine", pa.string()),
         ("lr", pa.float64()),
+        ("proposal", pa.int64()),
+        ("answers", pa.string()),
+        ("of_trial", pa.int64()),
         *((field.name, _arrow_type(field)) for field in dataclasses.fields(Architecture)),
         ("recipe", pa.string()),
     ]
 )
 """One row a trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
-`lr` is the peak learning rate, `engine` how the seeds were run; `train_seconds` sums the epochs of all seeds,
-`device_seconds` multiplies that by the trial's share of devices (its GPUs, else its CPU cores); `macs_trained` counts
-forward and backward passes as three forward ones. Then Architecture's fields: those that may be one number or one a
-stage are lists; `skip_options` and `recipe` are JSON."""
+`test_` columns are the finalists' alone (`of_trial` is whom they repeat); `proposal` is the trial's number in the
+Optuna study, and `answers` what its sampler chose for each key of the space (JSON); `lr` is the peak learning rate,
+`engine` how the seeds were run; `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the
+trial's share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three
+forward ones. Then Architecture's fields: those that may be one number or one a stage are lists; `skip_options` and
+`recipe` are JSON."""
 
 CURVES = pa.schema(
     [

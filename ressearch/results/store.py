@@ -32,21 +32,51 @@ STUDY_FILE, RUN_FILE = "study.yaml", "run.json"
 
 @dataclass
 class Tables:
-    """The rows of both tables, built event by event."""
+    """The rows of both tables, built event by event.
+
+    Attributes:
+        trials: rows of the trial table by trial.
+        curves: rows of the learning curves.
+        active_seconds: time that processes have worked on the study, pauses between them left out.
+        last_event: when the last event happened, in milliseconds since 1970.
+    """
 
     trials: dict[int, dict[str, Any]] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
+    active_seconds: float = 0.0
+    last_event: int | None = None
 
     def apply(self, event: dict[str, Any]) -> None:
         """Take in one event of the journal."""
-        kind, trial = event.pop("event"), event["trial"]
+        event = dict(event)
+        kind, at = event.pop("event"), event.pop("at", None)
+        if at is not None:
+            if self.last_event is not None and kind != "session":
+                self.active_seconds += (at - self.last_event) / 1000
+            self.last_event = at
+        if kind == "session":  # another process goes on: nothing was trained since the last event
+            return
+        trial = event["trial"]
         if kind == "start":
             empty = dict.fromkeys(TRIALS.names)
-            self.trials[trial] = {**empty, **event, "status": "running", "epochs": 0, "train_seconds": 0.0}
+            self.trials[trial] = {
+                **empty,
+                "phase": "search",
+                **event,
+                "status": "running",
+                "epochs": 0,
+                "train_seconds": 0.0,
+                "wall_seconds": 0.0,
+                "began": event["started_at"],
+            }
+        elif kind == "reopen":
+            self.trials[trial].update(status="running", reason=None, ended_at=None, began=at)
         elif kind == "epoch":
             self._apply_epoch(self.trials[trial], event["results"])
         else:
-            self.trials[trial].update(event)
+            row = self.trials[trial]
+            row["wall_seconds"] += max(0.0, (event["ended_at"] - row["began"]) / 1000)
+            row.update({key: value for key, value in event.items() if key != "wall_seconds"})
 
     def _apply_epoch(self, row: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
         self.curves += [{"trial": row["trial"], **result} for result in results]
@@ -84,18 +114,44 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 class Store:
-    """Writes a study's results as they come. One process, the driver, writes; anyone may read."""
+    """Writes a study's results as they come. One process, the driver, writes; anyone may read.
+
+    If the disk takes no more, the first failure is kept in `broken` and nothing is written after it, so that the
+    journal stays readable up to there.
+
+    Args:
+        directory: the study directory; a journal in it is read and gone on with.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        journal = directory / JOURNAL
         self.tables = Tables()
-        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")
+        self.broken: OSError | None = None
+        if journal.is_file():
+            self.tables = _replay(journal)
+            _cut_last_line(journal)
+        self._journal = journal.open("a", encoding="utf-8")
         self._written, self._write_seconds = 0.0, 0.0
+        self._record("session")
+
+    @property
+    def active_seconds(self) -> float:
+        """Time that processes have worked on the study, up to now."""
+        since = self.tables.last_event
+        return self.tables.active_seconds + ((_now() - since) / 1000 if since is not None else 0.0)
 
     def start(
-        self, trial: int, architecture: Architecture, cost: Cost, recipe: str, seeds: Sequence[int], lr: float
+        self,
+        trial: int,
+        architecture: Architecture,
+        cost: Cost,
+        recipe: str,
+        seeds: Sequence[int],
+        lr: float,
+        **columns: Any,
     ) -> None:
-        """Record that a trial started."""
+        """Record that a trial started; `columns` are further ones of the trial table."""
         self._record(
             "start",
             trial=trial,
@@ -105,9 +161,14 @@ class Store:
             recipe=recipe,
             seeds=list(seeds),
             lr=lr,
+            **columns,
             **cost._asdict(),
             **architecture_columns(architecture),
         )
+
+    def reopen(self, trial: int) -> None:
+        """Record that a trial that was interrupted goes on."""
+        self._record("reopen", trial=trial)
 
     def epoch(self, trial: int, results: Iterable[dict[str, Any]]) -> None:
         """Record one epoch of every replicate of a trial."""
@@ -115,26 +176,21 @@ class Store:
 
     def end(self, trial: int, status: str, reason: str | None, **columns: Any) -> None:
         """Record what became of a trial and what it spent."""
-        row = self.tables.trials[trial]
-        ended = _now()
-        self._record(
-            "end",
-            trial=trial,
-            status=status,
-            reason=reason,
-            ended_at=ended,
-            wall_seconds=(ended - row["started_at"]) / 1000,
-            **columns,
-        )
+        self._record("end", trial=trial, status=status, reason=reason, ended_at=_now(), **columns)
 
     def _record(self, event: str, **values: Any) -> None:
-        record = {"event": event, **values}
-        self._journal.write(json.dumps(record) + "\n")
-        self._journal.flush()
-        self.tables.apply(record)
-        # Rewriting the tables costs more as they grow: wait ten times as long as the last writing took.
-        if event == "end" and time.monotonic() - self._written > max(1.0, 10 * self._write_seconds):
-            self.write()
+        if self.broken is not None:
+            return
+        record = {"event": event, "at": _now(), **values}
+        try:
+            self._journal.write(json.dumps(record) + "\n")
+            self._journal.flush()
+            self.tables.apply(record)
+            # Rewriting the tables costs more as they grow: wait ten times as long as the last writing took.
+            if event == "end" and time.monotonic() - self._written > max(1.0, 10 * self._write_seconds):
+                self.write()
+        except OSError as error:
+            self.broken = error
 
     def write(self) -> None:
         """Write the Parquet tables now."""
@@ -145,8 +201,11 @@ class Store:
 
     def close(self) -> None:
         """Write the tables a last time and close the journal."""
-        self.write()
-        self._journal.close()
+        try:
+            self.write()
+            self._journal.close()
+        except OSError as error:
+            self.broken = self.broken or error
 
 
 def _now() -> int:
@@ -222,11 +281,20 @@ def _replay(journal: Path) -> Tables:
             continue
         try:
             tables.apply(json.loads(line))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             if number == len(lines):
                 break
             raise StudyError(f"{journal}:{number}: damaged line") from None
     return tables
+
+
+def _cut_last_line(journal: Path) -> None:
+    """Remove a last line that a kill cut short, so that the next event starts a line of its own."""
+    with journal.open("rb+") as file:
+        data = file.read()
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            file.truncate(end)
 
 
 def read_run(directory: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ressearch.cost import format_count
+from ressearch.results.schema import PHASES
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
@@ -28,13 +29,24 @@ class Monitor:
     """Is told of every event of a run and shows nothing; the base of those that do."""
 
     @contextlib.contextmanager
-    def watching(self, study: Study, directory: Path, concurrency: int) -> Iterator[None]:
+    def watching(self, study: Study, directory: Path) -> Iterator[None]:
         """Watch a study from before Ray starts until it has ended."""
-        self.study, self.directory, self.concurrency = study, directory, concurrency
+        self.study, self.directory = study, directory
         self.planned = study.planned_trials
         self.rows: dict[int, Row] = {}
+        self.known: dict[int, float] = {}
         self.began = time.monotonic()
         yield
+
+    def begins(self, rows: Mapping[int, Row], concurrency: int) -> None:
+        """Ray has started; `rows` are on record of an earlier run."""
+        self.rows.update(rows)
+        self.known = {number: self._done(row) for number, row in rows.items()}
+
+    def phase(self, name: str, trials: int) -> None:
+        """A phase of so many trials begins; the first is the search."""
+        if name != "search":
+            self.planned = len(self.rows) + trials
 
     def started(self, row: Row) -> None:
         """A trial started."""
@@ -52,7 +64,7 @@ class Monitor:
         if not self.rows:
             return None
         weights = {number: row["depth"] + row["macs"] / 2e5 for number, row in self.rows.items()}
-        done = sum(weights[number] * self._done(row) for number, row in self.rows.items())
+        done = sum(weights[number] * (self._done(row) - self.known.get(number, 0)) for number, row in self.rows.items())
         open_share = sum(weights[number] * (1 - self._done(row)) for number, row in self.rows.items())
         to_come = (self.planned - len(self.rows)) * sum(weights.values()) / len(weights)
         elapsed = time.monotonic() - self.began
@@ -81,13 +93,19 @@ class PlainMonitor(Monitor):
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    @contextlib.contextmanager
-    def watching(self, study: Study, directory: Path, concurrency: int) -> Iterator[None]:
+    def begins(self, rows: Mapping[int, Row], concurrency: int) -> None:
         """Say what starts."""
-        with super().watching(study, directory, concurrency):
-            at_once = f"{concurrency} at a time" if concurrency > 1 else "one at a time"
-            self._say(f"{study.name}: {self.planned} trials, {at_once}, into {directory}")
-            yield
+        super().begins(rows, concurrency)
+        at_once = f"{concurrency} at a time" if concurrency > 1 else "one at a time"
+        ended = sum(row["status"] not in ("running", "interrupted") for row in rows.values())
+        before = f", {ended} of them ended before" if rows else ""
+        self._say(f"{self.study.name}: {self.planned} trials{before}, {at_once}, into {self.directory}")
+
+    def phase(self, name: str, trials: int) -> None:
+        """Say what the phase is for."""
+        super().phase(name, trials)
+        if name != "search":
+            self._say(f"{name}: {trials} {'trials' if trials > 1 else 'trial'} ({PHASES[name]})")
 
     def ended(self, row: Row) -> None:
         """Say what became of the trial."""
@@ -114,10 +132,10 @@ class LiveMonitor(Monitor):
         self._console = console
 
     @contextlib.contextmanager
-    def watching(self, study: Study, directory: Path, concurrency: int) -> Iterator[None]:
+    def watching(self, study: Study, directory: Path) -> Iterator[None]:
         """Show the view until the study has ended."""
         with (
-            super().watching(study, directory, concurrency),
+            super().watching(study, directory),
             Live(get_renderable=self._view, console=self._console, refresh_per_second=4),
         ):
             yield

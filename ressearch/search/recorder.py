@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import statistics
 from typing import Any
 
 from ray import tune
@@ -9,8 +11,12 @@ from ray import tune
 from ressearch.architecture import Architecture
 from ressearch.cost import cost
 from ressearch.results import Store
+from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
+from ressearch.search.phases import CHECKPOINTS
 from ressearch.search.study import Study
+from ressearch.search.trial import checkpoint_file
+from ressearch.training import Recipe
 
 
 class Recorder(tune.Callback):
@@ -18,13 +24,26 @@ class Recorder(tune.Callback):
 
     Args:
         study: the study that runs.
+        recipe: of the phase's trials.
         store: where its results go.
+        ledger: adds up what they spend.
         monitor: who else is told.
         devices: the share of devices a trial holds: its GPUs, else its CPU cores.
+        phase: what the trials are for.
     """
 
-    def __init__(self, study: Study, store: Store, monitor: Monitor, devices: float) -> None:
-        self._study, self._store, self._monitor, self._devices = study, store, monitor, devices
+    def __init__(
+        self,
+        study: Study,
+        recipe: Recipe,
+        store: Store,
+        ledger: Ledger,
+        monitor: Monitor,
+        devices: float,
+        phase: str = "search",
+    ) -> None:
+        self._study, self._recipe, self._store, self._ledger = study, recipe, store, ledger
+        self._monitor, self._devices, self._phase = monitor, devices, phase
         self._examples = len(study.splits().train)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -32,31 +51,48 @@ class Recorder(tune.Callback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial starts."""
-        space, recipe = self._study.search_space, self._study.recipe.with_lr(trial.config["lr"])
-        architecture = Architecture.from_dict(trial.config["architecture"])
-        price = cost(architecture, space.input_shape, space.num_classes)
-        number, settings = trial.config["trial"], recipe.model_dump_json()
-        self._store.start(number, architecture, price, settings, recipe.seeds, recipe.peak_lr)
-        self._monitor.started(self._row(trial))
+        """A trial starts, goes on after an interruption, or starts again because its process was lost."""
+        number = trial.config["trial"]
+        if number not in self._store.tables.trials:
+            space, recipe = self._study.search_space, self._recipe.with_lr(trial.config["lr"])
+            architecture = Architecture.from_dict(trial.config["architecture"])
+            price = cost(architecture, space.input_shape, space.num_classes)
+            columns = trial.config.get("columns", {})
+            settings = recipe.model_dump_json()
+            self._store.start(
+                number, architecture, price, settings, recipe.seeds, recipe.peak_lr, phase=self._phase, **columns
+            )
+        elif self._row(trial)["status"] != "running":
+            self._store.reopen(number)
+        if self._store.broken is None:
+            self._monitor.started(self._row(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial ended an epoch."""
-        if "results" in result:
-            self._store.epoch(trial.config["trial"], result["results"])
-            self._monitor.epoch(self._row(trial))
+        """A trial ended an epoch; after a restart it may tell earlier ones again."""
+        if self._store.broken is not None:
+            return
+        for results in result.get("results", ()):
+            row = self._row(trial)
+            if results[0]["epoch"] == row["epochs"] + 1:
+                self._store.epoch(row["trial"], results)
+                self._ledger.add_epochs(row, 1)
+                self._monitor.epoch(row)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended: by itself, with its outcome, or by the scheduler."""
+        if self._store.broken is not None:
+            return
         result = trial.last_result or {}
         scheduler = self._study.search.scheduler.name
         stopped = f"{scheduler} after epoch {self._row(trial)['epochs']}"
         self._end(trial, result.get("outcome") or "stopped", result.get("reason") or stopped)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process died."""
+        """A trial's process died once too often."""
+        if self._store.broken is not None:
+            return
         lines = str(trial.get_error() or "").strip().splitlines()
         self._end(trial, "failed", f"its process ended: {lines[-1] if lines else 'no message'}"[:300])
 
@@ -64,14 +100,37 @@ class Recorder(tune.Callback):
         return self._store.tables.trials[trial.config["trial"]]
 
     def _end(self, trial: Any, status: str, reason: str) -> None:
-        row = self._row(trial)
+        row, result = self._row(trial), trial.last_result or {}
+        scores: dict[str, Any] = {}
+        if test := result.get("test"):
+            accuracies = [one["accuracy"] for one in test]
+            scores = {
+                "test_accuracy": statistics.fmean(accuracies),
+                "test_accuracy_std": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                "test_loss": statistics.fmean(one["loss"] for one in test),
+                "seed_test_accuracies": accuracies,
+            }
         self._store.end(
             row["trial"],
             status,
             None if status == "completed" else reason,
-            device=(trial.last_result or {}).get("device"),
-            engine=(trial.last_result or {}).get("engine"),
-            device_seconds=row["train_seconds"] * self._devices,
-            macs_trained=3.0 * row["macs"] * self._examples * row["epochs"] * len(row["seeds"]),
+            device=result.get("device"),
+            engine=result.get("engine"),
+            **scores,
+            **self.spent(row),
         )
+        self._ledger.add_end(status)
         self._monitor.ended(row)
+        if self._store.broken is None:
+            self._remove_checkpoint(row["trial"])
+
+    def spent(self, row: dict[str, Any]) -> dict[str, float]:
+        """Return what a trial has spent so far."""
+        return {
+            "device_seconds": row["train_seconds"] * self._devices,
+            "macs_trained": 3.0 * row["macs"] * self._examples * row["epochs"] * len(row["seeds"]),
+        }
+
+    def _remove_checkpoint(self, trial: int) -> None:
+        with contextlib.suppress(OSError):
+            checkpoint_file(self._store.directory / CHECKPOINTS, trial).unlink(missing_ok=True)

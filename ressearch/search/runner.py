@@ -1,7 +1,9 @@
 """The runner: carries a study out with Ray Tune and writes its directory.
 
 A study directory holds `study.yaml` (the file, verbatim), `run.json` (versions, machine, process, what was
-overridden), the journal and both Parquet tables (`ressearch.results`).
+overridden), the journal and both Parquet tables (`ressearch.results`), Optuna's storage and, while trials train, their
+checkpoints. The journal is the record: `resume` makes everything else from it (see `ressearch.search.proposer` for why
+Tune's own restore is not used).
 """
 
 from __future__ import annotations
@@ -18,16 +20,20 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import filelock
 import torch
 
 from ressearch.cost import cost
 from ressearch.errors import ResourceError, StudyError
-from ressearch.results.store import RUN_FILE, STUDY_FILE, Store, write_run
+from ressearch.results.store import JOURNAL, RUN_FILE, STUDY_FILE, TRIALS_FILE, Store, read_run, write_run
+from ressearch.search.callbacks import callbacks
 from ressearch.search.monitor import Monitor
-from ressearch.search.schedulers import SCHEDULERS
-from ressearch.search.study import OBJECTIVES, Study
+from ressearch.search.phases import CHECKPOINTS, Phase, phases
+from ressearch.search.study import Study
+
+LOCK_FILE = ".lock"
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -46,16 +52,24 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share(study: Study) -> tuple[float, float, int]:
-    """Return (CPU cores, GPUs) of a trial and how many trials run at once on this machine.
+def share(study: Study, cpus: int | None = None, gpus: int | None = None) -> tuple[float, float, int]:
+    """Return (CPU cores, GPUs) of a trial and how many trials run at once.
+
+    Args:
+        study: whose trials.
+        cpus: how many cores there are; None counts this machine's.
+        gpus: how many GPUs there are; None counts this machine's.
 
     Raises ResourceError if a trial asks for more than there is.
     """
-    cpus, gpus = available_cpus(), torch.cuda.device_count()
+    cpus = available_cpus() if cpus is None else cpus
+    gpus = torch.cuda.device_count() if gpus is None else gpus
     resources = study.resources
     gpus_per_trial = resources.gpus_per_trial
     if gpus_per_trial is None:
-        gpus_per_trial = pack(study, torch.cuda.get_device_properties(0).total_memory) if gpus else 0.0
+        has_gpu_here = gpus and torch.cuda.is_available()
+        memory = torch.cuda.get_device_properties(0).total_memory if has_gpu_here else _USUAL_MEMORY
+        gpus_per_trial = pack(study, memory) if gpus else 0.0
     for key, asked, there in (
         ("cpus_per_trial", resources.cpus_per_trial, cpus),
         ("gpus_per_trial", gpus_per_trial, gpus),
@@ -79,6 +93,10 @@ _CONTEXT = 700 * 2**20
 _SLACK = 2.0
 """How much more than the lower bound a trial is given."""
 _MOST_A_GPU = 16
+_USUAL_MEMORY = 16 * 2**30
+"""Bytes of a GPU of a cluster, where this machine has none to look at."""
+_RESTARTS = 3
+"""How often a trial whose process was lost goes on from its checkpoint before it counts as failed."""
 
 
 def pack(study: Study, gpu_memory: int) -> float:
@@ -101,35 +119,116 @@ def pack(study: Study, gpu_memory: int) -> float:
     return 1 / max(1, min(_MOST_A_GPU, int(gpu_memory / a_trial)))
 
 
-def run(study: Study, directory: Path, monitor: Monitor | None = None) -> Path:
+def run(study: Study, directory: Path, monitor: Monitor | None = None, address: str | None = None) -> Path:
     """Carry `study` out into `directory`; see `Study.run`."""
-    cpus, gpus, concurrency = share(study)
+    if address is None:
+        share(study)  # refuse what this machine cannot do before anything is written
     _claim(directory)
-    (directory / STUDY_FILE).write_text(study.text, encoding="utf-8")
-    record = _describe(study, cpus, gpus, concurrency)
-    write_run(directory, record)
+    with _locked(directory):
+        (directory / STUDY_FILE).write_text(study.text, encoding="utf-8")
+        return _carry_out(study, directory, _describe(study), monitor, address)
+
+
+def resume(directory: str | Path, monitor: Monitor | None = None, address: str | None = None) -> Path:
+    """Go on with a study that ended early, whatever ended it, until it has run as many trials as it planned.
+
+    Trials that ended are kept; those that were training go on from their last checkpoint, at most the epoch in flight
+    is trained again; the sampler knows all that came before. A study that has ended is left as it is.
+
+    Args:
+        directory: the study directory.
+        monitor: is told of every event; None is silent.
+        address: of a running Ray cluster; None uses this machine.
+
+    Raises:
+        StudyError: the directory holds no study, is damaged, or another process works on it.
+        ResourceError: a trial asks for more than the machine has.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
+    if not (path / RUN_FILE).is_file():
+        raise StudyError(f"{directory}: holds no study (no {RUN_FILE})")
+    record = read_run(path)
+    if record.get("is_complete"):
+        return path
+    if not (path / JOURNAL).is_file() and (path / TRIALS_FILE).is_file():
+        raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
+    study = Study.from_directory(path)
+    if address is None:
+        share(study)
+    with _locked(path):
+        record.setdefault("resumed_at", []).append(_utc())
+        record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)
+        return _carry_out(study, path, record, monitor, address)
+
+
+def _carry_out(
+    study: Study, directory: Path, record: dict[str, Any], monitor: Monitor | None, address: str | None
+) -> Path:
+    """Run what is missing of a study's phases. The directory is ours."""
     store = Store(directory)
     monitor = monitor or Monitor()
+    failure: str | None = None
+    interrupted, ran_through = False, False
+    write_run(directory, record)
     try:
-        with monitor.watching(study, directory, concurrency), _ray():
-            interrupted = _tune(study, directory, store, monitor, cpus, gpus, concurrency)
+        with monitor.watching(study, directory), _ray(address):
+            cpus, gpus, concurrency = share(study, *_there(address))
+            record.update(concurrency=concurrency, cpus_per_trial=cpus, gpus_per_trial=gpus)
+            write_run(directory, record)
+            monitor.begins(store.tables.trials, concurrency)
+            slots = Slots(cpus, gpus, concurrency)
+            for phase in phases(study, store, directory):
+                failure, interrupted = _tune(study, phase, directory, store, monitor, slots)
+                if failure or interrupted:
+                    break
+            ran_through = not (failure or interrupted)
     finally:
         _end_open_trials(store)
         store.close()
         shutil.rmtree(directory / ".tune", ignore_errors=True)
-        write_run(directory, {**record, "ended_at": _utc()})
+        with contextlib.suppress(OSError):
+            ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": ran_through}
+            write_run(directory, {**record, **ended})
+    if failure is not None:
+        raise StudyError(f"{directory}: {failure}; what was done is kept: `ressearch resume {directory}` goes on")
     if interrupted:
         raise KeyboardInterrupt
+    shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
     return directory
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory against other processes; the lock ends with this one, however it ends."""
+    lock = filelock.FileLock(directory / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise StudyError(f"{directory}: another process works on this study; wait for it, or end it first") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Slots(NamedTuple):
+    """What a trial gets, and how many run at once."""
+
+    cpus: float
+    gpus: float
+    concurrency: int
 
 
 def _claim(directory: Path) -> None:
     """Make the directory ours. Raises StudyError if something is in it."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         holds = "holds a study already" if (directory / RUN_FILE).is_file() else "is not empty"
+        further = f"`ressearch resume {directory}` goes on with it, " if holds.startswith("holds") else ""
         raise StudyError(
-            f"{directory}: {holds}; nothing was overwritten: name another directory with --out, "
-            "or remove this one (`ressearch status` and `report` read it as it is)"
+            f"{directory}: {holds}; nothing was overwritten: {further}--out names another directory, "
+            "`ressearch status` and `report` read this one as it is"
         )
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -138,27 +237,37 @@ def _claim(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _ray() -> Iterator[None]:
-    """Have Ray running: as the caller started it, else started and ended here."""
+def _ray(address: str | None) -> Iterator[None]:
+    """Have Ray running: as the caller started it, else a cluster's, else started and ended here."""
     import ray
 
     if ray.is_initialized():
         yield
         return
-    start_ray()
+    start_ray(address)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def start_ray() -> None:
-    """Start Ray on this machine alone, without dashboard or usage statistics."""
+def start_ray(address: str | None = None) -> None:
+    """Start Ray on this machine alone, without dashboard or usage statistics; or join the cluster at an address.
+
+    Raises ResourceError if there is no cluster there.
+    """
     os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
     import ray
 
     for name in ("ray", "ray.tune"):  # a trial that fails is recorded with its reason; no traceback besides
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if address is not None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:
+            said = str(error).strip().splitlines()[0][:200]
+            raise ResourceError(f"--address {address}: no Ray cluster answers ({said})") from None
+        return
     ray.init(
         address="local",
         num_cpus=available_cpus(),
@@ -171,43 +280,71 @@ def start_ray() -> None:
     )
 
 
+def _there(address: str | None) -> tuple[int, int]:
+    """Return the (CPU cores, GPUs) that there are for trials."""
+    import ray
+
+    if address is None:
+        return available_cpus(), torch.cuda.device_count()
+    resources = ray.cluster_resources()
+    return int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+
+
 def _tune(
-    study: Study, directory: Path, store: Store, monitor: Monitor, cpus: float, gpus: float, concurrency: int
-) -> bool:
-    """Run Tune to the end. Returns whether the user interrupted it."""
+    study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots
+) -> tuple[str | None, bool]:
+    """Run one phase with Tune to its end. Returns why it failed, if it did, and whether the user interrupted it."""
     from ray import tune
 
-    from ressearch.search.proposer import Proposer
+    from ressearch.search.ledger import Ledger
     from ressearch.search.recorder import Recorder
     from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
 
-    spec = TrialSpec(study.recipe, threads=max(1, round(cpus)), classes=len(study.dataset.classes))
-    data = to_arrays(study.splits())
-    objective = study.search.objective[0]
-    chosen = study.search.scheduler
-    scheduler = SCHEDULERS[chosen.name](objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options)
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialTrainable, spec=spec, data=data), {"cpu": cpus, "gpu": gpus}
+    ledger = Ledger(study, store, phase.name)
+    if ledger.spent is not None:
+        return None, False
+    spec = TrialSpec(
+        phase.recipe,
+        threads=max(1, round(slots.cpus)),
+        classes=len(study.dataset.classes),
+        checkpoints=str((directory / CHECKPOINTS).resolve()),
+        time_limit=study.resources.trial_time_limit,
+        is_final=phase.is_final,
     )
+    data = to_arrays(study.splits(), with_test=phase.is_final)
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialTrainable, spec=spec, data=data), {"cpu": slots.cpus, "gpu": slots.gpus}
+    )
+    monitor.phase(phase.name, phase.trials)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=Proposer(study),
-            scheduler=scheduler,
-            num_samples=study.planned_trials,
-            max_concurrent_trials=concurrency,
+            search_alg=phase.searcher,
+            scheduler=phase.scheduler,
+            num_samples=phase.trials,
+            max_concurrent_trials=slots.concurrency,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            name="tune",
+            name=phase.name,
             storage_path=str((directory / ".tune").resolve()),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Recorder(study, store, monitor, devices=gpus or cpus)],
+            failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+            stop=ledger,
+            callbacks=[
+                Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name),
+                *callbacks(study, directory, phase.name),
+            ],
             verbose=0,
         ),
     )
     tuner.fit()
-    return any(row["status"] == "running" for row in store.tables.trials.values())
+    left = [row for row in store.tables.trials.values() if row["status"] == "running"]
+    if ledger.spent is not None:
+        for row in left:
+            store.end(row["trial"], "stopped", f"{ledger.spent}, after epoch {row['epochs']}")
+        left = []
+    return ledger.failing, bool(left)
 
 
 def _end_open_trials(store: Store) -> None:
@@ -216,7 +353,7 @@ def _end_open_trials(store: Store) -> None:
             store.end(number, "interrupted", f"the study was stopped after epoch {row['epochs']}")
 
 
-def _describe(study: Study, cpus: float, gpus: float, concurrency: int) -> dict[str, Any]:
+def _describe(study: Study) -> dict[str, Any]:
     packages = ("torch", "ray", "optuna", "pandas", "numpy", "scikit-learn")
     return {
         "name": study.name,
@@ -231,9 +368,9 @@ def _describe(study: Study, cpus: float, gpus: float, concurrency: int) -> dict[
         "num_classes": len(study.dataset.classes),
         "data_source": study.dataset.source,
         "examples": {part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")},
-        "concurrency": concurrency,
-        "cpus_per_trial": cpus,
-        "gpus_per_trial": gpus,
+        "concurrency": None,
+        "cpus_per_trial": None,
+        "gpus_per_trial": None,
         "versions": {
             "ressearch": importlib.metadata.version("ressearch"),
             "python": platform.python_version(),

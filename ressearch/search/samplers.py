@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
 Factory = Callable[..., optuna.samplers.BaseSampler]
 
-SAMPLERS: dict[str, Factory] = {}
-"""Optuna samplers by name; each factory takes a seed and options."""
+
+@dataclass(frozen=True)
+class SamplerType:
+    """A registered sampler.
+
+    Attributes:
+        make: takes a seed and options.
+        objectives: the most objectives it can follow; None is any number.
+        least_numbers: the fewest ranges of numbers that a space must have for it to search.
+        why: what it cannot do, said to who asks for it.
+    """
+
+    make: Factory
+    objectives: int | None = None
+    least_numbers: int = 0
+    why: str = ""
+
+    def refusal(self, objectives: int, numbers: int) -> str | None:
+        """Return why it cannot search with so many objectives over so many ranges of numbers; None if it can."""
+        if self.objectives is not None and objectives > self.objectives:
+            return f"follows {self.objectives} objective, not {objectives}; tpe, gp, nsga2 and nsga3 follow several"
+        if numbers < self.least_numbers:
+            return f"{self.why}; this space has {numbers}"
+        return None
 
 
-def sampler(name: str) -> Callable[[Factory], Factory]:
+SAMPLERS: dict[str, SamplerType] = {}
+"""Optuna samplers by name."""
+
+
+def sampler(
+    name: str, *, objectives: int | None = None, least_numbers: int = 0, why: str = ""
+) -> Callable[[Factory], Factory]:
     """Register a factory as sampler `name`."""
 
     def register(factory: Factory) -> Factory:
-        SAMPLERS[name] = factory
+        SAMPLERS[name] = SamplerType(factory, objectives, least_numbers, why)
         return factory
 
     return register
@@ -29,19 +58,47 @@ def random(seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
+@sampler("qmc")
+def qmc(seed: int, scramble: bool = True) -> optuna.samplers.BaseSampler:
+    """Sobol's sequence over ranges of numbers, more even than at random; choices at random (Bergstra, Bengio 2012)."""
+    return optuna.samplers.QMCSampler(
+        seed=seed, scramble=scramble, warn_asynchronous_seeding=False, warn_independent_sampling=False
+    )
+
+
 @sampler("tpe")
 def tpe(
-    seed: int, n_startup_trials: int = 10, multivariate: bool = True, **options: Any
+    seed: int, n_startup_trials: int = 10, multivariate: bool = True, group: bool | None = None, **options: Any
 ) -> optuna.samplers.BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate and grouped for conditional keys."""
     return optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=n_startup_trials,
         multivariate=multivariate,
-        group=multivariate,
+        group=multivariate if group is None else group,
         # Running trials count as poor, so that parallel proposals differ.
         constant_liar=True,
         **options,
+    )
+
+
+@sampler("gp")
+def gp(seed: int, n_startup_trials: int = 10) -> optuna.samplers.BaseSampler:
+    """Gaussian process with expected improvement (Optuna's, in torch); for some hundreds of trials."""
+    return optuna.samplers.GPSampler(
+        seed=seed, n_startup_trials=n_startup_trials, deterministic_objective=False, warn_independent_sampling=False
+    )
+
+
+@sampler("cmaes", objectives=1, least_numbers=2, why="searches two or more ranges of numbers, not choices")
+def cmaes(seed: int, n_startup_trials: int = 1, sigma0: float | None = None) -> optuna.samplers.BaseSampler:
+    """CMA-ES (Hansen 2016) over ranges of numbers; choices at random. With margin, for whole numbers (Hamano 2022)."""
+    return optuna.samplers.CmaEsSampler(
+        seed=seed,
+        n_startup_trials=n_startup_trials,
+        sigma0=sigma0,
+        with_margin=True,
+        warn_independent_sampling=False,
     )
 
 
@@ -49,3 +106,9 @@ def tpe(
 def nsga2(seed: int, population_size: int = 20) -> optuna.samplers.BaseSampler:
     """NSGA-II (Deb et al. 2002), for several objectives."""
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=population_size)
+
+
+@sampler("nsga3")
+def nsga3(seed: int, population_size: int = 20) -> optuna.samplers.BaseSampler:
+    """NSGA-III (Deb and Jain 2014), for three objectives and more."""
+    return optuna.samplers.NSGAIIISampler(seed=seed, population_size=population_size)

@@ -45,3 +45,68 @@ def asha(metric: str, mode: str, epochs: int, grace_period: int | None = None, r
         grace_period=min(epochs, grace_period or max(1, epochs // 9)),
         reduction_factor=reduction_factor,
     )
+
+
+@scheduler("hyperband")
+def hyperband(metric: str, mode: str, epochs: int, reduction_factor: int = 3) -> Any:
+    """HyperBand (Li et al. 2018): brackets of successive halving that wait for each other; trials pause meanwhile."""
+    from ray.tune.schedulers import HyperBandScheduler
+
+    return HyperBandScheduler(
+        time_attr="epoch", metric=metric, mode=mode, max_t=epochs, reduction_factor=reduction_factor
+    )
+
+
+@scheduler("median")
+def median(metric: str, mode: str, epochs: int, grace_period: int | None = None, min_samples_required: int = 3) -> Any:
+    """Median stopping (Golovin et al. 2017): a trial below the median of the others' running means ends.
+
+    `grace_period` is in epochs [a ninth of the epochs, at least 1].
+    """
+    from ray.tune.schedulers import MedianStoppingRule
+
+    return MedianStoppingRule(
+        time_attr="epoch",
+        metric=metric,
+        mode=mode,
+        grace_period=grace_period or max(1, epochs // 9),
+        min_samples_required=min_samples_required,
+    )
+
+
+REFUSED = {
+    "pbt": "population based training changes a trial's settings while it trains, but here all networks train under "
+    "one recipe and an architecture cannot change: use asha, or lr: {tune: [...]}",
+    "bohb": "BOHB is tpe with hyperband: write sampler: tpe, scheduler: hyperband",
+}
+"""Schedulers of Tune that make no sense here, and why."""
+
+REPLAYED = ("asha", "median")
+"""Schedulers that a resumed study tells what came before; the others start anew."""
+
+
+class _Known:
+    """A trial that ended before: schedulers know trials by their id."""
+
+    def __init__(self, trial: int) -> None:
+        self.trial_id = f"known-{trial}"
+        self.config: dict[str, Any] = {}
+
+
+def replay(scheduler: Any, name: str, curves: dict[int, list[dict[str, Any]]]) -> None:
+    """Tell a new scheduler the epochs of trials that ended before, as if they had just happened.
+
+    Args:
+        scheduler: fresh.
+        name: its name.
+        curves: of each trial, its epochs: results as a trial reports them.
+    """
+    if name not in REPLAYED:
+        return
+    for number, results in curves.items():
+        known = _Known(number)
+        scheduler.on_trial_add(None, known)
+        for result in results:
+            scheduler.on_trial_result(None, known, result)
+        if results:
+            scheduler.on_trial_complete(None, known, results[-1])

@@ -4,8 +4,10 @@ anything runs. `Study.from_file(...).run()` carries it out (runner.py)."""
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,11 +25,12 @@ from pydantic import (
 )
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Budget, parse_count
+from ressearch.cost import Budget, parse_count, parse_duration
 from ressearch.data import DATASETS, Dataset, Splits, load_dataset, split
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
 from ressearch.search import documents
-from ressearch.search.schedulers import SCHEDULERS
+from ressearch.search.callbacks import LOGGERS
+from ressearch.search.schedulers import REFUSED, SCHEDULERS
 from ressearch.space import SearchSpace
 from ressearch.training.recipe import Recipe
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 Count = Annotated[int, BeforeValidator(parse_count)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+MOST_TRIALS = 100_000
+"""Trials of a search whose number is not given."""
 
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
 """What a search may optimise, and in which direction."""
@@ -106,15 +112,57 @@ def _to_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+class BudgetSection(_Section):
+    """When the search ends, if not after its trials: what is spent first ends it, running trials too.
+
+    Attributes:
+        epochs: passes over the training data, summed over trials and seeds.
+        macs_trained: multiply-accumulates, a backward pass counted as two forward ones.
+        wall_time: ``30m``, ``2h`` or seconds that the study has run; pauses before a `resume` do not count.
+    """
+
+    epochs: Count | None = None
+    macs_trained: Annotated[float, BeforeValidator(parse_count), Field(gt=0)] | None = None
+    wall_time: Annotated[Positive, BeforeValidator(parse_duration)] | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything bounds the search."""
+        return any(value is not None for value in (self.epochs, self.macs_trained, self.wall_time))
+
+
+class FinalistsSection(_Section):
+    """The best networks are trained again, on fresh seeds, and only then scored on the test part.
+
+    Attributes:
+        count: how many of the best fully trained networks; 0 has none.
+        seeds: fresh seeds for each, none of them the search's.
+        epochs: of each; None is the recipe's.
+    """
+
+    count: Annotated[int, Field(ge=0)] = 0
+    seeds: Annotated[int, Field(ge=1)] = 3
+    epochs: Annotated[int, Field(ge=1)] | None = None
+
+
 class SearchSection(_Section):
     """How architectures are proposed, stopped and judged.
 
     Attributes:
-        trials: how many; None for a grid is all of it.
-        sampler: ``tpe``, ``random``, ``nsga2``, or ``grid`` (the default, and only, one for a grid).
-        scheduler: ``asha`` or ``fifo``.
+        trials: how many; None for a grid is all of it, else as many as the budget allows.
+        sampler: one of `ressearch.search.samplers.SAMPLERS`, or ``grid`` (the default, and only, one for a grid).
+        scheduler: one of `ressearch.search.schedulers.SCHEDULERS`.
         objective: one or several of `OBJECTIVES`; the scheduler and the order of the tables follow the first.
         constraints: bounds on cost; dearer architectures are never proposed.
+        budget: what ends the search, besides the number of trials.
+        points: networks to try first: answers to some of the space's keys (``{depth: 20, skip: identity}``), or names
+            of presets or architectures.
+        warm_start: directories of earlier studies: the sampler knows their results, and what was trained to the end
+            under the same recipe and split is not trained again.
+        finalists: the best are trained again and scored on the test part.
+        baseline: ``random`` spends the search's epochs once more on networks drawn at random, for the report to
+            compare.
+        storage: Optuna storage URL; None is a journal file in the study directory.
     """
 
     trials: Annotated[int, Field(ge=1)] | None = None
@@ -122,6 +170,12 @@ class SearchSection(_Section):
     scheduler: Annotated[Named, BeforeValidator(_to_mapping)] = Named(name="fifo")
     objective: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ("val_accuracy",)
     constraints: Constraints = Field(default_factory=lambda: Constraints())
+    budget: BudgetSection = BudgetSection()
+    points: tuple[dict[str, Any] | str, ...] = ()
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
+    finalists: FinalistsSection = FinalistsSection()
+    baseline: Literal["random"] | None = None
+    storage: str | None = None
 
 
 class Constraints(_Section):
@@ -139,15 +193,19 @@ class ResourcesSection(_Section):
         cpus_per_trial: CPU cores, also its threads.
         gpus_per_trial: GPUs, fractions allowed; None gives each trial a whole GPU where there are any.
         concurrency: most trials at once; None is as many as the machine holds.
+        trial_time_limit: seconds (or ``10m``) after which a trial has failed; None has no limit.
+        max_failure_rate: the share of failed trials above which the study ends with an error.
     """
 
     cpus_per_trial: Positive = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
+    trial_time_limit: Annotated[Positive, BeforeValidator(parse_duration)] | None = None
+    max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Study(BaseModel):
-    """A study: a space, data, a recipe, a search, resources.
+    """A study: a space, data, a recipe, a search, resources; `loggers` names other tools to write for.
 
     Example:
         >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})
@@ -165,8 +223,19 @@ class Study(BaseModel):
     recipe: Recipe = Recipe()
     search: SearchSection = SearchSection()
     resources: ResourcesSection = ResourcesSection()
+    loggers: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
 
     _document: documents.Document = PrivateAttr()
+
+    @field_validator("loggers")
+    @classmethod
+    def _known_loggers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in LOGGERS:
+                raise ValueError(f"'{name}' is unknown; {nearest(name, LOGGERS)}")
+            if importlib.util.find_spec("tensorboardX" if name == "tensorboard" else name) is None:
+                raise ValueError(f"'{name}' is not installed: pip install {name}")
+        return value
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -176,6 +245,17 @@ class Study(BaseModel):
         """
         document = documents.read(path, overrides)
         document.values.setdefault("name", Path(path).stem)
+        return cls._validated(document)
+
+    @classmethod
+    def from_directory(cls, directory: str | Path) -> Study:
+        """Read the study that a study directory carries out, overrides applied. Raises as `from_file`."""
+        from ressearch.results.store import STUDY_FILE, read_run
+
+        run = read_run(Path(directory))
+        overrides = [f"{key}={value}" for key, value in run["overrides"].items()]
+        document = documents.read(Path(directory) / STUDY_FILE, overrides)
+        document.values.setdefault("name", run["name"])
         return cls._validated(document)
 
     @classmethod
@@ -202,7 +282,23 @@ class Study(BaseModel):
             raise BudgetError(f"{document.place(('search', 'constraints'))}: {error}") from None
         except DataError as error:
             raise document.error(("data",), str(error)) from None
+        study._check_sampler()
         return study
+
+    def _check_sampler(self) -> None:
+        """Refuse a sampler that cannot search this space, by name and with the reason."""
+        from ressearch.search.samplers import SAMPLERS
+
+        named, space = self.search.sampler, self.search_space
+        if named is None or self.space.form == "grid":
+            return
+        if named.name == "grid":
+            if math.isinf(space.size):
+                raise self._document.error(("search", "sampler"), "a continuous range has no grid: give it a step")
+            return
+        why = SAMPLERS[named.name].refusal(len(self.search.objective), space.ranges)
+        if why is not None:
+            raise self._document.error(("search", "sampler"), f"{named.name} {why}")
 
     def _check_augmentation(self) -> None:
         if self.recipe.augmentation and len(self.dataset.input_shape) != 3:
@@ -213,17 +309,24 @@ class Study(BaseModel):
         from ressearch.search.samplers import SAMPLERS
 
         search, refuse = self.search, self._document.error
-        names = ["grid"] if self.space.form == "grid" else list(SAMPLERS)
+        names = ["grid"] if self.space.form == "grid" else [*SAMPLERS, "grid"]
+        makers = {name: one.make for name, one in SAMPLERS.items()}
         if search.sampler is not None:
-            _check_named(self._document, "sampler", search.sampler, names, SAMPLERS)
+            _check_named(self._document, "sampler", search.sampler, names, makers)
+        if (why := REFUSED.get(search.scheduler.name)) is not None:
+            raise refuse(("search", "scheduler"), why)
         _check_named(self._document, "scheduler", search.scheduler, list(SCHEDULERS), SCHEDULERS)
         for objective in search.objective:
             if objective not in OBJECTIVES:
                 raise refuse(("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}")
         if not search.objective or search.objective[0] not in ("val_accuracy", "val_loss"):
             raise refuse(("search", "objective"), "the first objective must be val_accuracy or val_loss")
-        if self.space.form == "search" and search.trials is None:
-            raise refuse(("search",), "trials: missing; a sampled space needs a number of trials")
+        if self.space.form == "search" and search.trials is None and not search.budget.is_bounded:
+            raise refuse(("search",), "trials: missing; a sampled space needs a number of trials, or a budget")
+        if self.space.form == "grid":
+            for key in ("points", "warm_start", "baseline"):
+                if getattr(search, key):
+                    raise refuse(("search", key), "a grid trains all its points; this is for space.search")
 
     @property
     def text(self) -> str:
@@ -260,11 +363,15 @@ class Study(BaseModel):
 
     @functools.cached_property
     def planned_trials(self) -> int:
-        """How many trials the study will run: the asked number, or fewer if the space holds no more networks."""
+        """How many trials the search will run at most: the asked number, or fewer if the space holds no more networks.
+
+        A search that ends by its budget alone may run up to `MOST_TRIALS`.
+        """
         asked, space = self.search.trials, self.search_space
-        if self.space.form == "search" and space.size > 200_000:
-            assert asked is not None
-            return asked
+        if self.space.form == "search":
+            asked = asked or MOST_TRIALS
+            if space.size > 200_000:
+                return asked
         every = itertools.product(space.enumerate(), self.recipe.lrs)
         return sum(1 for _ in itertools.islice(every, asked))
 
@@ -274,20 +381,21 @@ class Study(BaseModel):
 
         return check(self)
 
-    def run(self, out: str | Path | None = None, monitor: Monitor | None = None) -> Path:
+    def run(self, out: str | Path | None = None, monitor: Monitor | None = None, address: str | None = None) -> Path:
         """Run the study; returns its directory, which `ressearch.load`, `report` and `pick` read.
 
         Args:
             out: the directory to write [``runs/NAME``]; must not hold a study.
             monitor: is told of every event; None is silent.
+            address: of a running Ray cluster; None uses this machine.
 
         Raises:
-            StudyError: `out` holds something already.
+            StudyError: `out` holds something already, or cannot be written, or too many trials failed.
             ResourceError: a trial asks for more than the machine has.
         """
         from ressearch.search.runner import run
 
-        return run(self, Path(out) if out is not None else Path("runs") / self.name, monitor)
+        return run(self, Path(out) if out is not None else Path("runs") / self.name, monitor, address)
 
 
 def _check_named(

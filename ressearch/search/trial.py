@@ -6,9 +6,15 @@ Ray's object store (the test part never leaves the driver), and what goes wrong 
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import statistics
+import threading
+import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,25 +23,50 @@ from ray import tune
 
 from ressearch.architecture import Architecture
 from ressearch.data import Split, Splits
+from ressearch.errors import StudyError
 from ressearch.results.store import to_record
-from ressearch.training import Diverged, Engine, Recipe
+from ressearch.training import Diverged, Engine, Recipe, checkpoint
+
+_GRACE = 10.0
+"""Seconds past its time limit after which the process of a trial that hangs in an epoch ends itself."""
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What all trials of a study share: how to train, with how many CPU threads, on how many classes."""
+    """What all trials of a phase share.
+
+    Attributes:
+        recipe: how to train.
+        threads: CPU threads.
+        classes: number of classes.
+        checkpoints: directory of checkpoints, one file a trial; None writes none.
+        time_limit: seconds after which a trial has failed; None has no limit.
+        is_final: score the test part after the last epoch (finalists alone).
+    """
 
     recipe: Recipe
     threads: int
     classes: int
+    checkpoints: str | None = None
+    time_limit: float | None = None
+    is_final: bool = False
+
+    def checkpoint(self, trial: int) -> Path | None:
+        """Return the path of a trial's checkpoint."""
+        return checkpoint_file(Path(self.checkpoints), trial) if self.checkpoints is not None else None
+
+
+def checkpoint_file(directory: Path, trial: int) -> Path:
+    """Return where the checkpoint of a trial lies in a directory of checkpoints."""
+    return directory / f"trial-{trial}.pt"
 
 
 Arrays = dict[str, np.ndarray]
 """The training and validation parts as arrays, which Ray's object store shares between processes without a copy."""
 
 
-def to_arrays(splits: Splits) -> Arrays:
-    """Return what a trial may see of the data: not the test part."""
+def to_arrays(splits: Splits, with_test: bool = False) -> Arrays:
+    """Return what a trial may see of the data: the test part for finalists alone."""
     tensors = {
         "train_inputs": splits.train.inputs,
         "train_labels": splits.train.labels,
@@ -44,17 +75,20 @@ def to_arrays(splits: Splits) -> Arrays:
         "mean": splits.mean,
         "std": splits.std,
     }
+    if with_test:
+        tensors |= {"test_inputs": splits.test.inputs, "test_labels": splits.test.labels}
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def from_arrays(arrays: Arrays, device: torch.device) -> Splits:
-    """Undo `to_arrays`; the test part is empty."""
+    """Undo `to_arrays`; where there is no test part, an empty one stands for it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nobody writes to data
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     train = Split(tensors["train_inputs"], tensors["train_labels"])
     validation = Split(tensors["validation_inputs"], tensors["validation_labels"])
-    test = Split(train.inputs[:0], train.labels[:0])
+    none = Split(train.inputs[:0], train.labels[:0])
+    test = Split(tensors["test_inputs"], tensors["test_labels"]) if "test_inputs" in tensors else none
     return Splits(train, validation, test, tensors["mean"], tensors["std"], fingerprint="")
 
 
@@ -69,6 +103,7 @@ class TrialTrainable(tune.Trainable):
         torch.set_num_threads(spec.threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._splits = from_arrays(data, self._device)
+        self._watchdog: threading.Timer | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -77,36 +112,88 @@ class TrialTrainable(tune.Trainable):
         self._config = new_config
         self._recipe = self._spec.recipe.with_lr(new_config["lr"])
         self._note = ""
+        self._history: list[list[dict[str, Any]]] = []
+        self._is_told = True
+        self._checkpoint = self._spec.checkpoint(new_config["trial"])
+        self._watch()
         return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Give Tune nothing: a trial keeps its own checkpoint, which survives the study's process too."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Do nothing; see `save_checkpoint`."""
+
+    def cleanup(self) -> None:
+        """End the watch."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def _watch(self) -> None:
+        """Have the process end some seconds past the time limit, should an epoch hang so that nobody looks at it."""
+        self.cleanup()
+        self._deadline = None
+        limit = self._spec.time_limit
+        if limit is None:
+            return
+        self._deadline = time.monotonic() + limit
+        self._watchdog = threading.Timer(limit + _GRACE, self._give_up, [self._mark, limit])
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    @property
+    def _mark(self) -> Path | None:
+        """The file that says that the trial hung: its process, started again, reads it."""
+        return self._checkpoint.with_suffix(".hung") if self._checkpoint else None
+
+    @staticmethod
+    def _give_up(mark: Path | None, limit: float) -> None:
+        if mark is not None:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text(f"{limit:g}", encoding="utf-8")
+        os._exit(1)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch of every replicate."""
+        if self._mark is not None and self._mark.exists():
+            self._mark.unlink()
+            return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s, and did not answer")
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s")
         try:
-            results = self._train_epoch()
+            self._train_epoch()
+            assert self._engine is not None
+            test = self._test() if self._engine.is_finished and self._spec.is_final else None
         except Diverged as problem:
             return self._end("diverged", str(problem))
         except (torch.OutOfMemoryError, MemoryError) as problem:
             return self._end("failed", f"out of memory: {_first_line(problem)}")
         except Exception as problem:
             return self._end("failed", f"{type(problem).__name__}: {_first_line(problem)}")
-        assert self._engine is not None
+        results = self._history[-1]
+        # After a restart the study may not know the epochs that this trial had trained before: tell them again.
+        told = self._history[-1:] if self._is_told else self._history
+        self._is_told = True
         return {
-            "epoch": results[0].epoch,
-            "val_accuracy": statistics.fmean(result.val_accuracy for result in results),
-            "val_loss": statistics.fmean(result.val_loss for result in results),
-            "results": [to_record(result) for result in results],
+            "epoch": results[0]["epoch"],
+            "val_accuracy": statistics.fmean(result["val_accuracy"] for result in results),
+            "val_loss": statistics.fmean(result["val_loss"] for result in results),
+            "results": told,
+            "test": test,
             "outcome": "completed" if self._engine.is_finished else None,
             "done": self._engine.is_finished,
             **self._where(),
         }
 
-    def _train_epoch(self) -> list[Any]:
+    def _train_epoch(self) -> None:
         """Train an epoch; a trial that runs out of memory in its first one is tried once more, packed less."""
         try:
             self._engine = self._engine or self._start()
-            return self._engine.train_epoch()
+            self._advance()
+            return
         except (torch.OutOfMemoryError, MemoryError):
-            is_first_epoch = self._engine is None or self._engine.groups[0].epoch == 0
+            is_first_epoch = self._engine is None or self._engine.epoch == 0
             if not is_first_epoch or self._note:
                 raise
         self._engine = None
@@ -115,11 +202,46 @@ class TrialTrainable(tune.Trainable):
         self._recipe = self._recipe.model_copy(update={"replicates": "separate"})
         self._note = ", tried again after running out of memory"
         self._engine = self._start()
-        return self._engine.train_epoch()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Train one epoch and write the checkpoint; do nothing if all are trained, as after a lost last report."""
+        assert self._engine is not None
+        if self._engine.is_finished:
+            return
+        self._history.append([to_record(result) for result in self._engine.train_epoch()])
+        if self._checkpoint is None:
+            return
+        state = {"config": self._key, "history": self._history, "note": self._note, **self._engine.state_dict()}
+        with contextlib.suppress(OSError):  # a full disk costs the epochs since the last checkpoint, not the trial
+            checkpoint.save(self._checkpoint, state)
+
+    @property
+    def _key(self) -> str:
+        """What a checkpoint must agree on to be gone on from."""
+        config = {key: self._config[key] for key in ("architecture", "lr")}
+        return json.dumps([config, self._spec.recipe.model_dump(mode="json")], sort_keys=True)
 
     def _start(self) -> Engine:
+        """Return the engine, at the trial's last checkpoint if it has one."""
         architecture = Architecture.from_dict(self._config["architecture"])
-        return Engine(architecture, self._splits, self._spec.classes, self._recipe)
+        arguments = architecture, self._splits, self._spec.classes
+        state = None
+        if self._checkpoint is not None and not self._note:
+            with contextlib.suppress(StudyError):  # damaged: start over
+                state = checkpoint.load(self._checkpoint, self._device)
+        if state is None or state.get("config") != self._key:
+            return Engine(*arguments, self._recipe)
+        self._history, self._note = state["history"], state["note"]
+        self._is_told = False
+        if self._note:
+            self._recipe = self._recipe.model_copy(update={"replicates": "separate"})
+        return Engine(*arguments, self._recipe, state)
+
+    def _test(self) -> list[dict[str, float]]:
+        """Score the test part, once, after the last epoch."""
+        assert self._engine is not None
+        return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in self._engine.evaluate(self._splits.test)]
 
     def _where(self) -> dict[str, str | None]:
         device = torch.cuda.get_device_name() if self._device.type == "cuda" else "cpu"

@@ -7,13 +7,14 @@ where that is faster, else one after another (`ressearch.training.choose`). Thei
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 
 from ressearch.architecture import Architecture
 from ressearch.data.batches import Resident
-from ressearch.data.splits import Splits
-from ressearch.training.choose import choose
+from ressearch.data.splits import Split, Splits
+from ressearch.training.choose import Choice, choose
 from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe
 from ressearch.training.replicates import EpochResult, Replicates
@@ -33,6 +34,7 @@ class Engine:
         splits: the data, on the device to train on.
         classes: number of classes.
         recipe: how.
+        state: what `state_dict` returned, to go on from there.
 
     Example:
         >>> from ressearch.data import load_dataset, split
@@ -44,17 +46,44 @@ class Engine:
         [1]
     """
 
-    def __init__(self, architecture: Architecture, splits: Splits, classes: int, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(
+        self,
+        architecture: Architecture,
+        splits: Splits,
+        classes: int,
+        recipe: Recipe,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.recipe, self._splits = recipe, splits
         keep_freed_memory()
-        dtype = torch.float64 if recipe.precision == "float64" else torch.float32
-        train, validation = _residents(splits, dtype)
-        self.choice = choose(architecture, train.input_shape, classes, recipe, train.labels.device)
+        self._dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        train, validation = _residents(splits, self._dtype)
+        self.choice = (
+            Choice(**state["choice"])
+            if state
+            else choose(architecture, train.input_shape, classes, recipe, train.labels.device)
+        )
         groups = [recipe.seeds] if self.choice.is_grouped else [(seed,) for seed in recipe.seeds]
         self.groups = [
             Replicates(architecture, train, validation, classes, recipe, seeds, self.choice.channels_last)
             for seeds in groups
         ]
+        for group, saved in zip(self.groups, state["groups"] if state else (), strict=False):
+            group.load_state_dict(saved)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training needs to go on: tensors, numbers and texts alone."""
+        return {"choice": self.choice._asdict(), "groups": [group.state_dict() for group in self.groups]}
+
+    def evaluate(self, part: Split) -> list[tuple[float, float]]:
+        """Return (mean cross-entropy, accuracy) of every replicate on a part of the data."""
+        data = Resident(part, self._splits.mean, self._splits.std, self._dtype)
+        return [scores for group in self.groups for scores in group.evaluate(data)]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs trained so far."""
+        return self.groups[0].epoch
 
     @property
     def description(self) -> str:
@@ -69,7 +98,7 @@ class Engine:
     @property
     def is_finished(self) -> bool:
         """Whether every epoch of the recipe is trained."""
-        return self.groups[0].epoch >= self.recipe.epochs
+        return self.epoch >= self.recipe.epochs
 
     def train_epoch(self) -> list[EpochResult]:
         """Train one more epoch of every replicate and return their results, in the order of the recipe's seeds.

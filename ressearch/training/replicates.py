@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -295,6 +296,31 @@ class Replicates:
         """Return (mean cross-entropy, accuracy) of each replicate on a split."""
         loss, accuracy = self._evaluate(data)
         return list(zip(loss.tolist(), accuracy.tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training needs to go on exactly as it would have."""
+        return {
+            "epoch": self.epoch,
+            "step": self._step,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "order": [generator.get_state() for generator in self._order],
+            "noise": [generator.get_state() for generator in self._noise],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.epoch, self._step = state["epoch"], state["step"]
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for generators, states in ((self._order, state["order"]), (self._noise, state["noise"])):
+            for generator, one in zip(generators, states, strict=True):
+                generator.set_state(one.cpu())
 
     def state(self, index: int) -> dict[str, Tensor]:
         """Return the state of one replicate (its moving average, if there is one), as `build` has it."""

@@ -1,0 +1,175 @@
+"""The phases of a study: the search, the random baseline if it is asked for, and the finalists.
+
+Each phase is a list of trials for Tune. What a phase trains follows from the record alone, so a resumed study makes the
+same phases and leaves out what has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ressearch.results import Store
+from ressearch.results.schema import architecture_of
+from ressearch.search.schedulers import SCHEDULERS, replay
+from ressearch.search.study import OBJECTIVES, Study
+from ressearch.training import Recipe
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+CHECKPOINTS = "checkpoints"
+"""The directory, in a study's, of the checkpoints of trials that have not ended."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a study that Tune carries out.
+
+    Attributes:
+        name: one of `ressearch.results.schema.PHASES`.
+        recipe: how its trials train.
+        searcher: proposes its trials.
+        scheduler: stops them early, or not.
+        trials: at most how many it has to run still.
+    """
+
+    name: str
+    recipe: Recipe
+    searcher: Searcher
+    scheduler: TrialScheduler
+    trials: int
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its trials are scored on the test part."""
+        return self.name == "final"
+
+
+def phases(study: Study, store: Store, directory: Path) -> Iterator[Phase]:
+    """Yield the phases that have trials to run still, in order; each is made when the one before has ended."""
+    for make in (_search, _baseline, _final):
+        phase = make(study, store, directory)
+        if phase is not None and phase.trials > 0:
+            yield phase
+
+
+def _rows(store: Store, phase: str) -> list[Row]:
+    return [row for _, row in sorted(store.tables.trials.items()) if row["phase"] == phase]
+
+
+def _is_open(row: Row) -> bool:
+    return row["status"] in ("running", "interrupted")
+
+
+def _search(study: Study, store: Store, directory: Path) -> Phase:
+    from ressearch.search.proposer import Proposer
+
+    rows = _rows(store, "search")
+    scheduler = _scheduler(study)
+    replay(scheduler, study.search.scheduler.name, _curves(store, rows))
+    left = study.planned_trials - sum(not _is_open(row) for row in rows)
+    return Phase("search", study.recipe, Proposer(study, rows, directory), scheduler, left)
+
+
+def _scheduler(study: Study) -> TrialScheduler:
+    objective, chosen = study.search.objective[0], study.search.scheduler
+    scheduler: TrialScheduler = SCHEDULERS[chosen.name](
+        objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options
+    )
+    return scheduler
+
+
+def _curves(store: Store, rows: Sequence[Row]) -> dict[int, list[dict[str, Any]]]:
+    """Return the epochs of the trials that have ended, as they reported them."""
+    epochs: dict[int, dict[int, list[dict[str, Any]]]] = {row["trial"]: {} for row in rows if not _is_open(row)}
+    for point in store.tables.curves:
+        if point["trial"] in epochs:
+            epochs[point["trial"]].setdefault(point["epoch"], []).append(point)
+    return {
+        number: [
+            {
+                "epoch": epoch,
+                "training_iteration": epoch,
+                **{key: sum(one[key] for one in points) / len(points) for key in ("val_accuracy", "val_loss")},
+            }
+            for epoch, points in sorted(by_epoch.items())
+        ]
+        for number, by_epoch in epochs.items()
+    }
+
+
+def _listed(
+    study: Study, store: Store, name: str, recipe: Recipe, configs: Callable[[int], list[dict[str, Any]]]
+) -> Phase:
+    """Return a phase of a known list of trials: those on record that are open, then those that were never started."""
+    from ray.tune.schedulers import FIFOScheduler
+
+    from ressearch.search.proposer import Fixed, config_of
+
+    rows = _rows(store, name)
+    first = min((row["trial"] for row in rows), default=len(store.tables.trials))
+    wanted = configs(first)
+    started = {row["trial"] for row in rows}
+    todo = [config_of(study, row) for row in rows if _is_open(row)]
+    todo += [config for config in wanted if config["trial"] not in started]
+    return Phase(name, recipe, Fixed(study, iter(todo)), FIFOScheduler(), len(todo))
+
+
+def _baseline(study: Study, store: Store, directory: Path) -> Phase | None:
+    """Networks drawn at random, trained to the last epoch, as many as the search's epochs pay for."""
+    if study.search.baseline is None:
+        return None
+    spent = sum(row["epochs"] for row in _rows(store, "search"))
+    count = max(1, round(spent / study.recipe.epochs))
+    networks = study.search_space.sample(count, study.seed + 1)
+    lrs = study.recipe.lrs
+
+    def configs(first: int) -> list[dict[str, Any]]:
+        return [
+            {"trial": first + at, "architecture": one.to_dict(), "lr": lrs[at % len(lrs)]}
+            for at, one in enumerate(networks)
+        ]
+
+    return _listed(study, store, "baseline", study.recipe, configs)
+
+
+def _final(study: Study, store: Store, directory: Path) -> Phase | None:
+    """The best fully trained networks (and the baseline's best), on seeds that the search has not used."""
+    wanted = study.search.finalists
+    chosen = best(study, _rows(store, "search"), wanted.count)
+    if wanted.count:
+        chosen += best(study, _rows(store, "baseline"), 1)
+    if not chosen:
+        return None
+    fresh = max(study.recipe.seeds) + 1
+    seeds = tuple(range(fresh, fresh + wanted.seeds))
+    recipe = study.recipe.model_copy(update={"seeds": seeds, "epochs": wanted.epochs or study.recipe.epochs})
+    is_tuned = len(study.recipe.lrs) > 1
+
+    def configs(first: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "trial": first + at,
+                "architecture": architecture_of(row).to_dict(),
+                "lr": json.loads(row["recipe"])["lr"] if is_tuned else None,
+                "columns": {"of_trial": row["trial"]},
+            }
+            for at, row in enumerate(chosen)
+        ]
+
+    return _listed(study, store, "final", recipe, configs)
+
+
+def best(study: Study, rows: Sequence[Row], count: int) -> list[Row]:
+    """Return the best fully trained trials by the first objective, the cheaper first where two are equal."""
+    objective = study.search.objective[0]
+    sign = -1 if OBJECTIVES[objective] == "max" else 1
+    done = [row for row in rows if row["status"] == "completed"]
+    return sorted(done, key=lambda row: (sign * row[objective], row["macs"], row["trial"]))[:count]
