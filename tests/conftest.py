@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from ressearch import Study
+
+# Measurements of this machine are remembered for the tests alone; processes that they start inherit it.
+os.environ["RESSEARCH_CACHE"] = tempfile.mkdtemp(prefix="ressearch-tests-")
 
 SMALL = {
     "name": "small",

@@ -1,8 +1,8 @@
 """What is faster here: seeds as one grouped network or one after another, images channels-last or not. By measuring.
 
-A short warm-up times a few steps on random numbers, on a network with one block a stage of the same widths, and is
-remembered for the process. The usual choice (grouped, channels-last) is left only for one that is clearly faster, so
-that a repeated study makes the same choice and gets the same numbers.
+A short warm-up times a few steps on random numbers, on a network with one block a stage of the same widths. The usual
+choice (grouped, channels-last) is left only for one that is clearly faster. What was found is remembered on the machine
+(`ressearch.training.remembered`), since another choice rounds otherwise: a repeated study gets the same numbers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from ressearch.errors import ArchitectureError
 from ressearch.layers import Shape
 from ressearch.network import build_replicates
 from ressearch.training.recipe import Recipe
+from ressearch.training.remembered import remembered
 
 _CLEARLY = 0.75
 """Another choice must take less than this share of the usual one's time."""
-_STEPS = 3
+_STEPS, _ROUNDS = 2, 2
 _MOST_TIMED = 4
 """Replicates that are timed; more behave alike."""
 
@@ -84,12 +85,28 @@ def _fastest(
     device: torch.device,
     choices: tuple[Choice, ...],
 ) -> Choice:
-    seconds = {
-        choice: step_seconds(probe, input_shape, classes, batch_size, precision, replicates, device, choice)
-        for choice in choices
+    question = {
+        "probe": probe.name,
+        "input_shape": input_shape,
+        "classes": classes,
+        "batch_size": batch_size,
+        "precision": precision,
+        "replicates": replicates,
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "choices": choices,
     }
-    usual, fastest = choices[0], min(seconds, key=seconds.__getitem__)
-    return fastest if seconds[fastest] < _CLEARLY * seconds[usual] else usual
+
+    def measure() -> list[bool]:
+        seconds = dict.fromkeys(choices, float("inf"))
+        for _ in range(_ROUNDS):  # in turns, so that what else the machine does hits all alike
+            for choice in choices:
+                took = step_seconds(probe, input_shape, classes, batch_size, precision, replicates, device, choice)
+                seconds[choice] = min(seconds[choice], took)
+        usual, fastest = choices[0], min(seconds, key=seconds.__getitem__)
+        return list(fastest if seconds[fastest] < _CLEARLY * seconds[usual] else usual)
+
+    return Choice(*remembered(question, measure))
 
 
 def step_seconds(
