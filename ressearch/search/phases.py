@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ressearch.results import Store
 from ressearch.results.schema import architecture_of
-from ressearch.search.schedulers import SCHEDULERS, replay
+from ressearch.search.schedulers import PAUSING, SCHEDULERS, bracket_trials, replay
 from ressearch.search.study import OBJECTIVES, Study
 from ressearch.training import Recipe
 
@@ -38,6 +38,8 @@ class Phase:
         searcher: proposes its trials.
         scheduler: stops them early, or not.
         trials: at most how many it has to run still.
+        at_once: how many trials the scheduler has to be handed at once, because it pauses them for each other; None
+            where it starts them as cores become free.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Phase:
     searcher: Searcher
     scheduler: TrialScheduler
     trials: int
+    at_once: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -75,7 +78,9 @@ def _search(study: Study, store: Store, directory: Path) -> Phase:
     scheduler = _scheduler(study)
     replay(scheduler, study.search.scheduler.name, _curves(store, rows))
     left = study.planned_trials - sum(not _is_open(row) for row in rows)
-    return Phase("search", study.recipe, Proposer(study, rows, directory), scheduler, left)
+    chosen = study.search.scheduler
+    at_once = bracket_trials(study.recipe.epochs, **chosen.options) if chosen.name in PAUSING else None
+    return Phase("search", study.recipe, Proposer(study, rows, directory), scheduler, left, at_once)
 
 
 def _scheduler(study: Study) -> TrialScheduler:

@@ -160,7 +160,8 @@ class Proposer(Fixed):
     def _enqueue(self, optuna_study: optuna.Study) -> None:
         for point in self._study.search.points:
             if isinstance(point, dict):
-                optuna_study.enqueue_trial({key: label(value) for key, value in point.items()})
+                answers = {key: tuple(value) if isinstance(value, list) else value for key, value in point.items()}
+                optuna_study.enqueue_trial({key: label(value) for key, value in answers.items()})
 
     def _draw_again(self, sampler: optuna.samplers.BaseSampler, proposals: int) -> None:
         """Have a random sampler draw what it drew before, so that it goes on as if it had not been stopped."""

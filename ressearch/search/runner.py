@@ -322,7 +322,8 @@ def _tune(
             search_alg=phase.searcher,
             scheduler=phase.scheduler,
             num_samples=phase.trials,
-            max_concurrent_trials=slots.concurrency,
+            # A scheduler that pauses trials needs to start others meanwhile: the cores alone bound how many run.
+            max_concurrent_trials=slots.concurrency if phase.at_once is None else None,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -338,13 +339,28 @@ def _tune(
             verbose=0,
         ),
     )
-    tuner.fit()
+    with _pending(phase.at_once):
+        tuner.fit()
     left = [row for row in store.tables.trials.values() if row["status"] == "running"]
     if ledger.spent is not None:
         for row in left:
             store.end(row["trial"], "stopped", f"{ledger.spent}, after epoch {row['epochs']}")
         left = []
     return ledger.failing, bool(left)
+
+
+@contextlib.contextmanager
+def _pending(at_once: int | None) -> Iterator[None]:
+    """Have Tune ask for so many trials ahead; None lets it decide (one, for a searcher)."""
+    key = "TUNE_MAX_PENDING_TRIALS_PG"
+    if at_once is None or key in os.environ:
+        yield
+        return
+    os.environ[key] = str(at_once)
+    try:
+        yield
+    finally:
+        del os.environ[key]
 
 
 def _end_open_trials(store: Store) -> None:

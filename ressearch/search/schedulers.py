@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +81,16 @@ REFUSED = {
     "bohb": "BOHB is tpe with hyperband: write sampler: tpe, scheduler: hyperband",
 }
 """Schedulers of Tune that make no sense here, and why."""
+
+PAUSING = ("hyperband",)
+"""Schedulers that pause trials until others have come as far."""
+
+
+def bracket_trials(epochs: int, reduction_factor: float = 3) -> int:
+    """Return how many trials fill HyperBand's brackets once; Tune has to be handed them at once to fill any."""
+    largest = round(math.log(epochs) / math.log(reduction_factor)) + 1
+    return sum(math.ceil(largest / (s + 1) * reduction_factor**s) for s in range(largest))
+
 
 REPLAYED = ("asha", "median")
 """Schedulers that a resumed study tells what came before; the others start anew."""

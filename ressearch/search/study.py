@@ -25,12 +25,14 @@ from pydantic import (
 )
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Budget, parse_count, parse_duration
+from ressearch.cost import Budget, cost, parse_count, parse_duration
 from ressearch.data import DATASETS, Dataset, Splits, load_dataset, split
+from ressearch.domains import label
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
+from ressearch.proposals import Answers, RandomTrial
 from ressearch.search import documents
 from ressearch.search.callbacks import LOGGERS
-from ressearch.search.schedulers import REFUSED, SCHEDULERS
+from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.space import SearchSpace
 from ressearch.training.recipe import Recipe
 
@@ -106,6 +108,10 @@ class Named(_Section):
 
 def _to_mapping(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _to_tuple(value: object) -> object:
@@ -283,7 +289,40 @@ class Study(BaseModel):
         except DataError as error:
             raise document.error(("data",), str(error)) from None
         study._check_sampler()
+        study._check_points()
         return study
+
+    def _check_points(self) -> None:
+        """Refuse a point to try first that is not of the space, and an earlier study that is none."""
+        search, space = self.search, self.search_space
+        for index, point in enumerate(search.points):
+            path = ("search", "points", index)
+            try:
+                if isinstance(point, str):
+                    architecture = Architecture.from_name(point)
+                    price = cost(architecture, space.input_shape, space.num_classes)
+                    if not space.budget.allows(price):
+                        raise BudgetError(f"{point} is beyond the constraints ({space.budget})")
+                    continue
+                answers = Answers({key: label(_listed(value)) for key, value in point.items()}, RandomTrial(0))
+                space.suggest(answers)
+            except BudgetError as error:
+                if isinstance(point, str):
+                    raise self._document.error(path, str(error)) from None
+            except RessearchError as error:
+                raise self._document.error(path, str(error)) from None
+            else:
+                if answers.unused:
+                    name = min(answers.unused)
+                    asked = sorted(answers.given)
+                    raise self._document.error(path, f"{name}: no question of this space; {nearest(name, asked)}")
+        for index, directory in enumerate(search.warm_start):
+            from ressearch.results import load
+
+            try:
+                load(directory)
+            except StudyError as error:
+                raise self._document.error(("search", "warm_start", index), str(error)) from None
 
     def _check_sampler(self) -> None:
         """Refuse a sampler that cannot search this space, by name and with the reason."""
@@ -316,6 +355,9 @@ class Study(BaseModel):
         if (why := REFUSED.get(search.scheduler.name)) is not None:
             raise refuse(("search", "scheduler"), why)
         _check_named(self._document, "scheduler", search.scheduler, list(SCHEDULERS), SCHEDULERS)
+        if search.scheduler.name in PAUSING and self.resources.concurrency is not None:
+            message = f"{search.scheduler.name} pauses trials while it starts others, so their number cannot be bounded"
+            raise refuse(("resources", "concurrency"), message)
         for objective in search.objective:
             if objective not in OBJECTIVES:
                 raise refuse(("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}")
