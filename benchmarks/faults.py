@@ -95,8 +95,19 @@ def sweep(marker: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def torment(text: str, directory: Path, kills: int, kinds: list[str], chance: random.Random) -> Counter[str]:
-    """Run a study, kill and resume it until it is done; returns what was killed how often."""
+def torment(
+    text: str, directory: Path, kills: int, kinds: list[str], chance: random.Random, longest: float = 20
+) -> Counter[str]:
+    """Run a study, kill and resume it until it is done; returns what was killed how often.
+
+    Args:
+        text: the study file.
+        directory: to run it in.
+        kills: how many at most.
+        kinds: what may be killed: driver, worker, node.
+        chance: draws the moments.
+        longest: most seconds from a start to its first kill.
+    """
     file = directory.with_suffix(".yaml")
     file.write_text(text, encoding="utf-8")
     done: Counter[str] = Counter()
@@ -104,7 +115,7 @@ def torment(text: str, directory: Path, kills: int, kinds: list[str], chance: ra
     for _ in range(10 * kills + 10):
         marker = uuid.uuid4().hex
         process = start(command, marker)
-        moment = time.monotonic() + chance.uniform(1, 20)
+        moment = time.monotonic() + chance.uniform(1, longest)
         kind = chance.choice(kinds)
         while process.poll() is None:
             time.sleep(0.1)

@@ -88,7 +88,7 @@ def pick(
     budget = Budget(max_params, max_macs, max_activations)
     results = load(directory)
     trials = results.trials
-    done = trials[trials["status"] == "completed"]
+    done = trials[(trials["status"] == "completed") & (trials["phase"] == "search")]
     if done.empty:
         raise StudyError(f"{directory}: no trial has trained every epoch yet, so there is nothing to pick from")
     fits = done[[budget.allows(_cost(row)) for _, row in done.iterrows()]]

@@ -32,11 +32,11 @@ PLOTS: dict[str, Maker] = {}
 """Every plot by name, in the order of the report; a maker returns None where the study has nothing to show."""
 
 
-def plot(name: str) -> Callable[[Maker], Maker]:
-    """Register a maker as plot `name`."""
+def plot(name: str, phases: tuple[str, ...] = ("search",)) -> Callable[[Maker], Maker]:
+    """Register a maker as plot `name`; it is given the results of these phases of the study."""
 
     def register(maker: Maker) -> Maker:
-        PLOTS[name] = maker
+        PLOTS[name] = lambda results: maker(results.phase(*phases))
         return maker
 
     return register

@@ -17,8 +17,8 @@ from markupsafe import Markup
 from ressearch.cost import format_count
 from ressearch.report import plots  # noqa: F401  (registers the plots)
 from ressearch.report.figures import PLOTS, Plot, style
-from ressearch.report.statistics import mean_interval, proportion_error
-from ressearch.report.tables import csv_tables, page_tables
+from ressearch.report.statistics import Interval, mean_interval, proportion_error
+from ressearch.report.tables import PageTable, csv_tables, finalists_table, page_tables
 from ressearch.results import Results
 
 
@@ -31,7 +31,7 @@ class Content:
     answer: str
     state: str
     figures: list[Plot]
-    tables: dict[str, tuple[str, pd.DataFrame]]
+    tables: dict[str, PageTable]
     method: list[str]
     facts: dict[str, str]
     study_text: str
@@ -59,6 +59,8 @@ def compose(results: Results) -> Content:
 
 
 def _answer(results: Results, figures: list[Plot]) -> str:
+    final = finalists_table(results)
+    results = results.phase("search")
     done = results.trials[results.trials["status"] == "completed"]
     if done.empty:
         return "No trial has trained every epoch yet."
@@ -69,6 +71,12 @@ def _answer(results: Results, figures: list[Plot]) -> str:
         f"{format_count(best['params'])} parameters, {format_count(best['macs'])} MACs): "
         f"validation accuracy {interval}."
     )
+    if not final.empty:
+        first = final.iloc[0]
+        text += (
+            f" Trained again on {first['seeds']} fresh seeds, {first['name']} reaches a test accuracy of "
+            f"{Interval(first['test_accuracy'], first['test_low'], first['test_high'], first['seeds']).within(0, 1)}."
+        )
     is_grid = results.run["study"]["space"]["grid"] is not None
     if is_grid and figures and figures[0].name == "depth_accuracy":
         return f"{figures[0].sentence} {text}"
@@ -76,9 +84,16 @@ def _answer(results: Results, figures: list[Plot]) -> str:
 
 
 def _state(results: Results) -> str:
-    counts = results.trials["status"].value_counts()
+    searched = results.phase("search").trials
+    counts = searched["status"].value_counts()
     listed = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none started"
-    return f"{len(results.trials)} of {results.run['planned_trials']} planned trials: {listed}."
+    planned = results.run["planned_trials"]
+    study = results.run["study"]
+    is_open = study["space"]["grid"] is None and study["search"]["trials"] is None
+    of = "" if is_open else f" of {planned} planned"
+    used = len(results.phase("final").trials)
+    test = "the test split was not used" if not used else f"the test split scored {used} finalists, once, at the end"
+    return f"{len(searched)}{of} trials: {listed}. Accuracies are on validation data unless said; {test}."
 
 
 def _method(results: Results) -> list[str]:
@@ -86,14 +101,22 @@ def _method(results: Results) -> list[str]:
     study, examples = run["study"], run["examples"]
     recipe = study["recipe"]
     seeds = len(recipe["seeds"])
-    done = results.trials[results.trials["status"] == "completed"]
+    done = results.phase("search").trials
+    done = done[done["status"] == "completed"]
+    finals = results.phase("final").trials
     typical = done["val_accuracy"].max() if len(done) else 0.5
     lines = [
         f"Data: {run['data_source']}. Split once by seed {study['seed']}, stratified by class, into "
         f"{examples['train']} training, {examples['validation']} validation and {examples['test']} test examples "
         f"(fingerprint {run['split_fingerprint']}). Normalised by the training part.",
-        "The test split was not used: every accuracy here is a validation accuracy, and the validation split also "
-        "ranked the networks, so the best of many is flattered by the choice.",
+        (
+            "The test split was not used: every accuracy here is a validation accuracy, and the validation split also "
+            "ranked the networks, so the best of many is flattered by the choice."
+            if finals.empty
+            else f"The validation split ranked the networks, so its best is flattered by the choice. The {len(finals)} "
+            f"finalists were trained again on {len(finals.iloc[0]['seeds'])} seeds that the search had not used, and "
+            "only then scored on the test split."
+        ),
         f"Each trial trained {seeds} {'replicates (seeds)' if seeds > 1 else 'replicate (one seed)'} of one network. "
         + (
             "Intervals are 95 % Student-t intervals over seeds. They cover initialisation and data order, not the "
@@ -113,9 +136,11 @@ def _method(results: Results) -> list[str]:
     if study["space"]["grid"] is None:
         sampler = (search["sampler"] or {"name": "tpe"})["name"]
         lines.append(
-            f"Search: {run['planned_trials']} trials proposed by {sampler}, "
-            f"scheduled by {search['scheduler']['name']}. "
-            "A network that exceeds the constraints, or was proposed before, is not proposed."
+            f"Search: {len(results.phase('search').trials)} trials proposed by {sampler}, "
+            f"scheduled by {search['scheduler']['name']}"
+            + (f" (on {search['objective'][0]}). " if len(search["objective"]) > 1 else ". ")
+            + (f"Budget: {_budget(search['budget'])}. " if any(search.get("budget", {}).values()) else "")
+            + "A network that exceeds the constraints, or was proposed before, is not proposed."
         )
     else:
         lines.append(f"Search: none; every combination of the grid was trained ({search['scheduler']['name']}).")
@@ -131,6 +156,12 @@ def _method(results: Results) -> list[str]:
         )
     lines.append("Comparisons of several pairs are not corrected for their number.")
     return lines
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    """Say what bounded the search."""
+    said = {"epochs": "{:.0f} epochs", "macs_trained": "{:.3g} MACs trained", "wall_time": "{:g} s"}
+    return ", ".join(said[key].format(value) for key, value in budget.items() if value is not None)
 
 
 def _lr(recipe: dict[str, Any]) -> str:

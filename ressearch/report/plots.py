@@ -233,6 +233,51 @@ def cost_accuracy(results: Results) -> Plot | None:
     )
 
 
+@plot("best_so_far", phases=("search", "baseline"))
+def best_so_far(results: Results) -> Plot | None:
+    """The best validation accuracy so far against the epochs spent: the search beside the random baseline."""
+    trials = results.trials
+    if trials.empty or results.run["study"]["space"]["grid"] is not None:
+        return None
+    lines = {}
+    for phase, group in trials.groupby("phase"):
+        ended = group[group["epochs"] > 0].sort_values("ended_at")
+        is_done = ended["status"] == "completed"
+        if not is_done.any():
+            continue
+        spent = (ended["epochs"] * ended["seeds"].map(len)).cumsum()
+        lines[str(phase)] = (spent, ended["val_accuracy"].where(is_done).cummax().ffill())
+    if "search" not in lines or len(trials) < 4:
+        return None
+    figure, (panel,) = panels(1)
+    for phase, (spent, reached) in lines.items():
+        colour = sns.color_palette("colorblind")[0 if phase == "search" else 7]
+        label = "search" if phase == "search" else "random, every epoch trained"
+        panel.step(spent, reached, where="post", linewidth=2, color=colour, label=label)
+    panel.set_xlabel("epochs spent (summed over seeds)")
+    panel.set_xlim(left=0)
+    accuracy_axis(panel, "best validation accuracy so far")
+    sampler = (results.run["study"]["search"]["sampler"] or {"name": "tpe"})["name"]
+    spent, reached = lines["search"]
+    sentence = f"The search ({sampler}) spent {spent.iloc[-1]} epochs and reached {reached.iloc[-1]:.3f}"
+    if "baseline" in lines:
+        panel.legend(loc="lower right", frameon=True)
+        at, other = lines["baseline"]
+        sentence += f"; {at.iloc[-1]} epochs on networks drawn at random reached {other.iloc[-1]:.3f}"
+        first = at[other >= reached.iloc[-1]]
+        if not first.empty:
+            sentence += f", and the search's best after {first.iloc[0]} epochs"
+        sentence += ". This is one run of each, not a test of one against the other"
+    return Plot(
+        "best_so_far",
+        "What the search reached for its epochs",
+        f"{sentence}.",
+        "The best mean over seeds among networks trained to the last epoch. Epochs of stopped, diverged and failed "
+        "trials count.",
+        figure,
+    )
+
+
 _HIGHLIGHTED = 8
 
 

@@ -67,6 +67,19 @@ def proportion_error(accuracy: float, examples: int) -> float:
     return float(stats.norm.ppf(0.5 + CONFIDENCE / 2) * math.sqrt(accuracy * (1 - accuracy) / examples))
 
 
+def hypervolume(costs: Sequence[float], scores: Sequence[float], worst_cost: float, worst_score: float) -> float:
+    """Return the area that points dominate, up to a worst cost and a worst score (Zitzler and Thiele 1998).
+
+    Costs are better low, scores better high; points no better than the worst add nothing.
+    """
+    area, best = 0.0, worst_score
+    for cost, score in sorted(zip(costs, scores, strict=True), key=lambda pair: (pair[0], -pair[1])):
+        if cost < worst_cost and score > best:
+            area += (worst_cost - cost) * (score - best)
+            best = score
+    return area
+
+
 def pareto_front(table: pd.DataFrame, cost: str, score: str) -> pd.DataFrame:
     """Return the rows that no other row beats: none is as cheap with a higher score. Ordered by cost."""
     ordered = table.sort_values([cost, score], ascending=[True, False])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from ressearch.cost import format_count
 from ressearch.report.plots import depth_table
-from ressearch.report.statistics import mean_interval
+from ressearch.report.statistics import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
 
@@ -15,8 +17,8 @@ _LISTED = 10
 
 def best_table(results: Results) -> pd.DataFrame:
     """Return the fully trained networks, the best validation accuracy first, with intervals over seeds."""
-    done = results.trials[results.trials["status"] == "completed"]
-    done = done.sort_values(["val_accuracy", "macs"], ascending=[False, True])
+    done = results.phase("search").trials
+    done = done[done["status"] == "completed"].sort_values(["val_accuracy", "macs"], ascending=[False, True])
     columns = [
         "trial",
         "name",
@@ -35,27 +37,111 @@ def best_table(results: Results) -> pd.DataFrame:
     return table
 
 
+def front_table(results: Results) -> pd.DataFrame:
+    """Return the Pareto front of a study of several objectives, by its accuracy and its first cost; else nothing."""
+    cost = _cost_objective(results)
+    done = results.phase("search").trials
+    done = done[done["status"] == "completed"]
+    if cost is None or done.empty:
+        return pd.DataFrame()
+    front = pareto_front(done, cost, "val_accuracy")
+    return front[["trial", "name", "depth", "params", "macs", "val_accuracy"]].reset_index(drop=True)
+
+
+def _cost_objective(results: Results) -> str | None:
+    objectives = results.run["study"]["search"]["objective"]
+    return next((name for name in objectives if name in ("params", "macs", "activations")), None)
+
+
+def _front_note(results: Results, front: pd.DataFrame) -> str:
+    """Say the front's hypervolume, as a share of the area between chance and 1 and the dearest network's cost."""
+    cost = _cost_objective(results)
+    assert cost is not None
+    dearest, chance = results.phase("search").trials[cost].max(), 1 / results.run["num_classes"]
+    area = hypervolume(front[cost].tolist(), front["val_accuracy"].tolist(), dearest, chance)
+    return (
+        f"Its hypervolume is {area / (dearest * (1 - chance)):.3f} of the most there could be, measured from chance "
+        f"({chance:.2f}) and the dearest network tried ({format_count(dearest)} {cost})."
+    )
+
+
+def finalists_table(results: Results) -> pd.DataFrame:
+    """Return the finalists: their score in the search beside what fresh seeds reach, on validation and test data.
+
+    The best in the search comes first; `phase` says whether the search or the random baseline found it.
+    """
+    trials = results.trials.set_index("trial")
+    final = results.phase("final").trials
+    rows = []
+    for _, row in final[final["status"] == "completed"].iterrows():
+        first = trials.loc[row["of_trial"]]
+        again = mean_interval(list(row["seed_val_accuracies"]))
+        test = mean_interval(list(row["seed_test_accuracies"]))
+        rows.append(
+            {
+                "found_by": first["phase"],
+                "of_trial": int(row["of_trial"]),
+                "name": row["name"],
+                "depth": row["depth"],
+                "params": row["params"],
+                "macs": row["macs"],
+                "search_val_accuracy": first["val_accuracy"],
+                "fresh_val_accuracy": again.mean,
+                "test_accuracy": test.mean,
+                "test_low": test.low,
+                "test_high": test.high,
+                "seeds": test.n,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def unfinished_table(results: Results) -> pd.DataFrame:
     """Return the trials that did not train every epoch for another reason than the scheduler's."""
     odd = results.trials[~results.trials["status"].isin(["completed", "stopped"])]
     return odd[["trial", "name", "status", "reason", "epochs"]].reset_index(drop=True)
 
 
-def page_tables(results: Results) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Return the tables shown on the page: by file name, (title, rounded table)."""
-    tables: dict[str, tuple[str, pd.DataFrame]] = {}
+class PageTable(NamedTuple):
+    """A table as the page shows it: its title, rounded, and a note on how to read it."""
+
+    title: str
+    table: pd.DataFrame
+    note: str = ""
+
+
+def page_tables(results: Results) -> dict[str, PageTable]:
+    """Return the tables shown on the page, by file name."""
+    tables: dict[str, PageTable] = {}
     best = best_table(results)
     if not best.empty:
-        tables["best"] = ("The best networks", _rounded(best.head(_LISTED)))
-    depths = depth_table(results)
+        tables["best"] = PageTable("The best networks", _rounded(best.head(_LISTED)))
+    front = front_table(results)
+    if not front.empty:
+        title = f"The Pareto front of accuracy and {_cost_objective(results)}"
+        tables["front"] = PageTable(title, _rounded(front), _front_note(results, front))
+    final = finalists_table(results)
+    if not final.empty:
+        gap = (final["search_val_accuracy"] - final["fresh_val_accuracy"]).mean()
+        note = (
+            f"The score that a network was chosen for flatters it: on fresh seeds the finalists' validation accuracy "
+            f"is {abs(gap):.3f} {'lower' if gap > 0 else 'higher'} on average than in the search. Test intervals are "
+            "95 % over seeds."
+        )
+        tables["finalists"] = PageTable("The finalists, on fresh seeds", _rounded(final), note)
+    depths = depth_table(results.phase("search"))
     if not depths.empty and depths["depth"].nunique() > 1:
         shown = depths.rename(columns={"mean": "val_accuracy", "low": "val_low", "high": "val_high"})
-        tables["depths"] = ("Accuracy by depth", _rounded(shown.drop(columns=["trial"])))
+        tables["depths"] = PageTable("Accuracy by depth", _rounded(shown.drop(columns=["trial"])))
     odd = unfinished_table(results)
     if not odd.empty:
-        tables["unfinished"] = ("Trials that did not finish", odd)
-    budget = spent(results).reset_index()
-    tables["spent"] = ("What the study spent", _rounded(budget))
+        tables["unfinished"] = PageTable("Trials that did not finish", odd)
+    note = (
+        "Every trial counts, the stopped and failed ones too. Replicate epochs sum over seeds; MACs trained count a "
+        "backward pass as two forward ones; device seconds are training seconds × the trial's GPUs, or its CPU cores "
+        "where it has none."
+    )
+    tables["spent"] = PageTable("What the study spent", _rounded(spent(results).reset_index()), note)
     return tables
 
 
@@ -65,7 +151,8 @@ def csv_tables(results: Results) -> dict[str, pd.DataFrame]:
         "trials": results.trials,
         "curves": results.curves,
         "best": best_table(results),
-        "depths": depth_table(results),
+        "finalists": finalists_table(results),
+        "depths": depth_table(results.phase("search")),
         "spent": spent(results).reset_index(),
     }
 

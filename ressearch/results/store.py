@@ -230,6 +230,12 @@ class Results:
     run: dict[str, Any]
     study_text: str
 
+    def phase(self, *names: str) -> Results:
+        """Return the results of some phases alone: ``search``, ``baseline``, ``final``."""
+        trials = self.trials[self.trials["phase"].isin(names)]
+        curves = self.curves[self.curves["trial"].isin(trials["trial"])]
+        return dataclasses.replace(self, trials=trials, curves=curves)
+
     def __iter__(self) -> Any:
         """Unpack as ``trials, curves = ressearch.load(directory)``."""
         return iter((self.trials, self.curves))
@@ -259,6 +265,9 @@ def load(directory: str | Path) -> Results:
         trials, curves = tables.frames()
     else:
         trials, curves = (_read_table(path / name) for name in (TRIALS_FILE, CURVES_FILE))
+        for column in TRIALS.names:  # a table of an older version lacks the newer ones
+            if column not in trials:
+                trials[column] = "search" if column == "phase" else None
     study = path / STUDY_FILE
     return Results(path, trials, curves, run, study.read_text(encoding="utf-8") if study.is_file() else "")
 

@@ -13,6 +13,7 @@ import statistics
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,6 @@ class TrialTrainable(tune.Trainable):
         torch.set_num_threads(spec.threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._splits = from_arrays(data, self._device)
-        self._watchdog: threading.Timer | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -115,7 +115,8 @@ class TrialTrainable(tune.Trainable):
         self._history: list[list[dict[str, Any]]] = []
         self._is_told = True
         self._checkpoint = self._spec.checkpoint(new_config["trial"])
-        self._watch()
+        limit = self._spec.time_limit
+        self._deadline = None if limit is None else time.monotonic() + limit
         return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -125,22 +126,20 @@ class TrialTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Do nothing; see `save_checkpoint`."""
 
-    def cleanup(self) -> None:
-        """End the watch."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-
-    def _watch(self) -> None:
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
         """Have the process end some seconds past the time limit, should an epoch hang so that nobody looks at it."""
-        self.cleanup()
-        self._deadline = None
-        limit = self._spec.time_limit
-        if limit is None:
+        if self._deadline is None:
+            yield
             return
-        self._deadline = time.monotonic() + limit
-        self._watchdog = threading.Timer(limit + _GRACE, self._give_up, [self._mark, limit])
-        self._watchdog.daemon = True
-        self._watchdog.start()
+        left = max(0.0, self._deadline - time.monotonic()) + _GRACE
+        watchdog = threading.Timer(left, self._give_up, [self._mark])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.cancel()
 
     @property
     def _mark(self) -> Path | None:
@@ -148,10 +147,10 @@ class TrialTrainable(tune.Trainable):
         return self._checkpoint.with_suffix(".hung") if self._checkpoint else None
 
     @staticmethod
-    def _give_up(mark: Path | None, limit: float) -> None:
+    def _give_up(mark: Path | None) -> None:
         if mark is not None:
             mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text(f"{limit:g}", encoding="utf-8")
+            mark.touch()
         os._exit(1)
 
     def step(self) -> dict[str, Any]:
@@ -162,9 +161,10 @@ class TrialTrainable(tune.Trainable):
         if self._deadline is not None and time.monotonic() > self._deadline:
             return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s")
         try:
-            self._train_epoch()
-            assert self._engine is not None
-            test = self._test() if self._engine.is_finished and self._spec.is_final else None
+            with self._watched():
+                self._train_epoch()
+                assert self._engine is not None
+                test = self._test() if self._engine.is_finished and self._spec.is_final else None
         except Diverged as problem:
             return self._end("diverged", str(problem))
         except (torch.OutOfMemoryError, MemoryError) as problem:
