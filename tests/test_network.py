@@ -80,7 +80,7 @@ def test_gradients_vanish_in_deep_plain_networks_only(norm_order: str) -> None:
     assert first_stage_gradient("none") < 1e-2 * first_stage_gradient("identity")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(architectures(), st.integers(0, 3))
 def test_working_in_place_changes_no_gradient(architecture: Architecture, seed: int) -> None:
     shape = input_shape(architecture, side=8)

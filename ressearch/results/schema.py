@@ -19,7 +19,7 @@ from ressearch.architecture import Architecture
 STATUSES = {
     "running": "training now",
     "completed": "trained every epoch",
-    "stopped": "ended early by the scheduler",
+    "stopped": "ended early by the scheduler, or because the budget was spent",
     "diverged": "the loss was no longer a number",
     "failed": "raised, ran out of memory or lost its process",
     "interrupted": "was training when the study was stopped",

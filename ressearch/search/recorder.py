@@ -52,6 +52,11 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial starts, goes on after an interruption, or starts again because its process was lost."""
+        self._open(trial)
+        if self._store.broken is None:
+            self._monitor.started(self._row(trial))
+
+    def _open(self, trial: Any) -> None:
         number = trial.config["trial"]
         if number not in self._store.tables.trials:
             space, recipe = self._study.search_space, self._recipe.with_lr(trial.config["lr"])
@@ -64,8 +69,6 @@ class Recorder(tune.Callback):
             )
         elif self._row(trial)["status"] != "running":
             self._store.reopen(number)
-        if self._store.broken is None:
-            self._monitor.started(self._row(trial))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -93,6 +96,7 @@ class Recorder(tune.Callback):
         """A trial's process died once too often."""
         if self._store.broken is not None:
             return
+        self._open(trial)  # its process may have died before it started
         lines = str(trial.get_error() or "").strip().splitlines()
         self._end(trial, "failed", f"its process ended: {lines[-1] if lines else 'no message'}"[:300])
 

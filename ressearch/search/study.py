@@ -177,7 +177,7 @@ class SearchSection(_Section):
     objective: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ("val_accuracy",)
     constraints: Constraints = Field(default_factory=lambda: Constraints())
     budget: BudgetSection = BudgetSection()
-    points: tuple[dict[str, Any] | str, ...] = ()
+    points: tuple[Any, ...] = ()
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
     finalists: FinalistsSection = FinalistsSection()
     baseline: Literal["random"] | None = None
@@ -298,6 +298,8 @@ class Study(BaseModel):
         for index, point in enumerate(search.points):
             path = ("search", "points", index)
             try:
+                if not isinstance(point, str | dict):
+                    raise self._document.error(path, f"{point!r} is neither a mapping nor a name")
                 if isinstance(point, str):
                     architecture = Architecture.from_name(point)
                     price = cost(architecture, space.input_shape, space.num_classes)
@@ -309,6 +311,8 @@ class Study(BaseModel):
             except BudgetError as error:
                 if isinstance(point, str):
                     raise self._document.error(path, str(error)) from None
+            except StudyError:
+                raise
             except RessearchError as error:
                 raise self._document.error(path, str(error)) from None
             else:

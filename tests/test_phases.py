@@ -1,0 +1,236 @@
+"""What a study does besides its trials: samplers, schedulers, budgets, points, finalists, other tools, clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+import ressearch
+from ressearch import Architecture, Study, load
+from ressearch.errors import RessearchError, StudyError
+from ressearch.report.statistics import hypervolume
+from ressearch.search.ledger import Ledger
+from ressearch.search.proposer import OPTUNA_FILE, Proposer
+from ressearch.search.runner import start_ray
+from ressearch.search.samplers import SAMPLERS
+from ressearch.search.schedulers import SCHEDULERS, bracket_trials, replay
+
+SPACE = {
+    "depth": [8, 14],
+    "width": {"low": 4, "high": 12},
+    "skip": ["none", {"scaled": {"alpha": {"low": 0.2, "high": 1.0}}}],
+    "bottleneck_ratio": {"low": 0.5, "high": 1.0, "step": 0.25},
+}
+
+
+def study(**changes: Any) -> Study:
+    search = {"trials": 6, "sampler": "random", **changes.pop("search", {})}
+    base = {"space": {"search": SPACE}, "data": {"name": "synthetic"}, "recipe": {"epochs": 3}}
+    return Study.from_dict({**base, **changes, "search": {k: v for k, v in search.items() if v is not None}})
+
+
+@pytest.fixture(scope="module")
+def ray_started() -> Iterator[None]:
+    """Ray for all studies of this module: they find it running and leave it so."""
+    import ray
+
+    start_ray()
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("objectives", [["val_accuracy"], ["val_accuracy", "macs"]])
+@pytest.mark.parametrize("name", [*SAMPLERS, "grid"])
+def test_every_sampler_proposes_new_networks_and_learns_from_what_they_reach(name: str, objectives: list[str]) -> None:
+    space = {**SPACE, "skip": ["none", "identity"]}
+    search = {"sampler": name, "objective": objectives, "trials": 14}
+    if (name, len(objectives)) == ("cmaes", 2):
+        with pytest.raises(StudyError, match="cmaes follows 1 objective, not 2"):
+            study(space={"search": space}, search=search)
+        return
+    searched = study(space={"search": space}, search=search)
+    proposer = Proposer(searched)
+    proposed = []
+    for number in range(14):
+        config = proposer.suggest(str(number))
+        proposed.append(Architecture.from_dict(config["architecture"]))
+        proposer.on_trial_result(str(number), {"val_accuracy": 0.5, "epoch": 1})
+        proposer.on_trial_complete(str(number), {"val_accuracy": 0.5 + proposed[-1].widths[0] / 100, "epoch": 3})
+    assert len(set(proposed)) == 14
+    assert proposer.suggest("14") == Proposer.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ({"sampler": "tpee"}, "did you mean 'tpe'?"),
+        ({"scheduler": "pbt"}, "an architecture cannot change"),
+        ({"scheduler": "bohb"}, "BOHB is tpe with hyperband"),
+        ({"sampler": {"name": "gp", "seed_trials": 3}}, "no option of 'gp'"),
+        ({"budget": {"wall_time": "soon"}}, "'soon' is not a time such as 90, 30m or 2h"),
+        ({"budget": {"epoch": 3}}, "did you mean 'epochs'?"),
+        ({"trials": None}, "needs a number of trials, or a budget"),
+        ({"points": [{"depth": 9}]}, "search.points.0: depth: 9 is not in the space; known: 8, 14"),
+        ({"points": [{"dept": 8}]}, "dept: no question of this space; did you mean 'depth'?"),
+        ({"points": ["resnet21-cifar"]}, "did you mean"),
+        ({"points": [7]}, "search.points.0: 7 is neither a mapping nor a name"),
+        ({"points": ["resnet56-cifar"], "constraints": {"max_macs": "1M"}}, "beyond the constraints"),
+        ({"warm_start": "nowhere"}, "search.warm_start.0: nowhere: no such directory"),
+        ({"baseline": "grid"}, "'grid' is not 'random'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(search: dict[str, Any], message: str) -> None:
+    with pytest.raises(RessearchError) as caught:
+        study(search=search)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cmaes_needs_numbers_and_hyperband_no_bound() -> None:
+    with pytest.raises(StudyError, match="cmaes searches two or more ranges of numbers, not choices"):
+        study(space={"search": {"depth": [8, 14], "width": [4, 8]}}, search={"sampler": "cmaes"})
+    with pytest.raises(StudyError, match="hyperband pauses trials while it starts others"):
+        study(search={"scheduler": "hyperband"}, resources={"concurrency": 1})
+    assert bracket_trials(9, 3) == 3 + 5 + 9
+
+
+def test_a_resumed_scheduler_knows_what_came_before() -> None:
+    fresh, told = (SCHEDULERS["asha"]("val_accuracy", "max", 9, grace_period=3) for _ in range(2))
+    before = {n: [{"epoch": 3, "training_iteration": 3, "val_accuracy": 0.8 + n / 100}] for n in range(9)}
+    replay(told, "asha", before)
+
+    class Trial:
+        trial_id = "new"
+
+    poor = {"epoch": 3, "training_iteration": 3, "val_accuracy": 0.3}
+    for scheduler in (fresh, told):
+        scheduler.on_trial_add(None, Trial)
+    assert fresh.on_trial_result(None, Trial, poor) == "CONTINUE"
+    assert told.on_trial_result(None, Trial, poor) == "STOP"
+
+
+def test_hypervolume_is_the_dominated_area() -> None:
+    assert hypervolume([1, 2, 3], [0.5, 0.4, 0.9], 4, 0.1) == pytest.approx(3 * 0.4 + 1 * 0.4)
+    assert hypervolume([5], [0.9], 4, 0.1) == 0
+
+
+def test_points_come_first_and_names_may_lie_outside_the_space() -> None:
+    first = study(search={"points": ["resnet20-cifar", {"depth": 14, "skip": "none"}], "sampler": "tpe"})
+    proposer = Proposer(first)
+    one, other = (Architecture.from_dict(proposer.suggest(str(n))["architecture"]) for n in range(2))
+    assert one == Architecture.preset("resnet20-cifar")
+    assert (other.depth, other.skip) == (14, "none")
+
+
+def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: Path) -> None:
+    searched = study(
+        search={
+            "trials": None,
+            "sampler": "tpe",
+            "scheduler": "median",
+            "budget": {"epochs": 24},
+            "finalists": {"count": 2, "seeds": 2},
+            "baseline": "random",
+            "objective": ["val_accuracy", "macs"],
+        },
+        recipe={"epochs": 3, "seeds": [4, 7]},
+        loggers=["tensorboard"],
+    )
+    directory = searched.run(tmp_path / "run")
+    results = load(directory)
+    first, baseline, final = (results.phase(name).trials for name in ("search", "baseline", "final"))
+    spent = int((first["epochs"] * first["seeds"].map(len)).sum())
+    assert 24 <= spent <= 24 + 2 * 2 * 2  # trials in flight end at their next epoch
+    assert len(baseline) == round(spent / 2 / 3)
+    assert (baseline["status"] == "completed").all()
+    assert [list(seeds) for seeds in final["seeds"]] == [[8, 9]] * 3
+    best = first[first["status"] == "completed"].sort_values("val_accuracy", ascending=False)
+    assert set(final["of_trial"].iloc[:2]) <= set(first["trial"])
+    assert final["of_trial"].iloc[0] in best["trial"].tolist()
+    assert final["test_accuracy"].between(0, 1).all()
+    assert final["seed_test_accuracies"].map(len).tolist() == [2, 2, 2]
+    assert first["test_accuracy"].isna().all()
+    assert baseline["test_accuracy"].isna().all()
+    assert results.run["is_complete"]
+    assert not (directory / "checkpoints").exists()
+    assert len(list((directory / "tensorboard").glob("trial-*/events.*"))) == (results.trials["epochs"] > 0).sum()
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(directory / OPTUNA_FILE)))
+    stored = optuna.load_study(study_name="study", storage=storage)
+    assert {trial.number for trial in stored.trials} >= set(first["proposal"].dropna().astype(int))
+    page = ressearch.report(directory)
+    text = (page.parent / "report.md").read_text()
+    for said in ("the test split scored 3 finalists, once", "fresh seeds", "drawn at random", "hypervolume is 0."):
+        assert said in text
+    picked = ressearch.pick(directory)
+    assert picked.trial in first["trial"].tolist()
+    again = study(search={"warm_start": [str(directory)], "trials": 4}, recipe={"epochs": 3, "seeds": [4, 7]})
+    proposer = Proposer(again)
+    known = {ressearch.results.schema.architecture_of(row) for _, row in best.iterrows()}
+    assert len(proposer._optuna.trials) == len(best)
+    assert not known & {Architecture.from_dict(proposer.suggest(str(n))["architecture"]) for n in range(4)}
+
+
+def test_too_many_failures_end_the_study_with_one_message(
+    ray_started: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ressearch.search import trial
+
+    monkeypatch.setattr(trial, "to_arrays", lambda splits, with_test: {})  # no trial can start
+    failing = study(resources={"trial_time_limit": "1h", "max_failure_rate": 0.2})
+    with pytest.raises(StudyError, match=r"\d of \d trials failed") as caught:
+        failing.run(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_budget_counts_what_is_on_record(small_run: Path, small_study: Study) -> None:
+    from ressearch.results import Store
+
+    store = Store(small_run)
+    ledger = Ledger(small_study, store)
+    assert ledger.epochs == 24
+    assert ledger.macs == pytest.approx(load(small_run).trials["macs_trained"].sum())
+    assert (ledger.spent, ledger.failing, ledger.stop_all()) == (None, None, False)
+    store.close()
+
+
+def test_hyperband_stops_most_of_its_trials(ray_started: None, tmp_path: Path) -> None:
+    banded = study(search={"scheduler": "hyperband", "trials": 17}, recipe={"epochs": 9})
+    trials = load(banded.run(tmp_path / "run")).trials
+    assert len(trials) == 17
+    assert (trials["status"] == "stopped").sum() >= 8
+    assert set(trials.loc[trials["status"] == "stopped", "epochs"]) <= {1, 3}
+
+
+def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        grid = Study.from_dict(
+            {
+                "space": {"grid": {"depth": [8, 14], "width": [4, 6, 8]}},
+                "data": {"name": "synthetic"},
+                "recipe": {"epochs": 40},
+            }
+        )
+
+        class Killer(ressearch.search.monitor.Monitor):
+            seen = 0
+
+            def epoch(self, row: Any) -> None:
+                self.seen += 1
+                if self.seen == 20:
+                    cluster.remove_node(nodes[0], allow_graceful=False)
+
+        monitor = Killer()
+        trials = load(grid.run(tmp_path / "run", monitor, address=cluster.address)).trials
+        assert monitor.seen >= 6 * 40
+        assert trials["status"].tolist() == ["completed"] * 6
+        assert trials["epochs"].tolist() == [40] * 6
+    finally:
+        cluster.shutdown()
