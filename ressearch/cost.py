@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import torch
 
 from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError
 from ressearch.layers import DOMAINS, Cost, Shape
-from ressearch.network import plan
+from ressearch.network import build, plan
 
-__all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "format_count", "parse_count"]
+__all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "format_count", "measure_latency", "parse_count"]
 
 
 def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None) -> Cost:
@@ -150,23 +153,74 @@ def format_count(count: float) -> str:
     return f"{count:.3g}" if count != int(count) else str(int(count))
 
 
+def measure_latency(
+    architecture: Architecture,
+    input_shape: Shape,
+    num_classes: int | None = None,
+    batch_size: int = 1,
+    device: torch.device | str = "cpu",
+    repeats: int = 10,
+) -> float:
+    """Return the least time of a forward pass in evaluation mode, in seconds, measured on this machine.
+
+    Args:
+        architecture: the network, built with random weights.
+        input_shape: one input's, as in `cost`.
+        num_classes: outputs; None as in `ressearch.build`.
+        batch_size: inputs at once.
+        device: where.
+        repeats: passes, after two that are not counted.
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng():
+        network = build(architecture, input_channels(input_shape), num_classes).to(device).eval()
+    inputs = torch.zeros(batch_size, *input_shape, device=device)
+    least = math.inf
+    with torch.inference_mode():
+        for index in range(repeats + 2):
+            start = time.perf_counter()
+            network(inputs)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if index >= 2:
+                least = min(least, time.perf_counter() - start)
+    return least
+
+
 @dataclass(frozen=True)
 class Budget:
-    """Upper bounds on cost; None is no bound."""
+    """Upper bounds on cost; None is no bound.
+
+    Attributes:
+        max_params, max_macs, max_activations: of `Cost`.
+        max_training_memory: bytes of `Cost.training_memory` with the numbers below.
+        batch_size, optimizer_states, bytes_per_number: as `Cost.training_memory` takes them.
+    """
 
     max_params: int | None = None
     max_macs: int | None = None
     max_activations: int | None = None
+    max_training_memory: int | None = None
+    batch_size: int = 64
+    optimizer_states: int = 1
+    bytes_per_number: int = 4
 
     @property
     def bounds(self) -> dict[str, int]:
         """The bounds that are set, by the name of the cost they bound."""
-        every = {field: getattr(self, f"max_{field}") for field in ("params", "macs", "activations")}
+        fields = ("params", "macs", "activations", "training_memory")
+        every = {field: getattr(self, f"max_{field}") for field in fields}
         return {field: bound for field, bound in every.items() if bound is not None}
+
+    def value(self, cost: Cost, field: str) -> int:
+        """Return one figure of a cost, by the name of a bound."""
+        if field == "training_memory":
+            return cost.training_memory(self.batch_size, self.optimizer_states, self.bytes_per_number)
+        return int(getattr(cost, field))
 
     def allows(self, cost: Cost) -> bool:
         """Return whether `cost` is within every bound."""
-        return all(getattr(cost, field) <= bound for field, bound in self.bounds.items())
+        return all(self.value(cost, field) <= bound for field, bound in self.bounds.items())
 
     def __str__(self) -> str:
         return ", ".join(f"{field} <= {format_count(bound)}" for field, bound in self.bounds.items()) or "no bound"

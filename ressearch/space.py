@@ -209,7 +209,8 @@ class SearchSpace:
     def _cheapest(self) -> str:
         unbounded = dataclasses.replace(self, budget=NO_BUDGET)
         prices = [cost(one, self.input_shape, self.num_classes) for one in unbounded.sample(200)]
-        least = {field: min(getattr(price, field) for price in prices) for field in self.budget.bounds}
+        budget = self.budget
+        least = {field: min(budget.value(price, field) for price in prices) for field in budget.bounds}
         return "the cheapest seen has " + ", ".join(f"{field} {count}" for field, count in least.items())
 
     def _require_networks(self) -> None:

@@ -234,3 +234,30 @@ def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:
         assert trials["epochs"].tolist() == [40] * 6
     finally:
         cluster.shutdown()
+
+
+def test_networks_beyond_latency_or_memory_are_never_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ressearch.search import proposer
+
+    monkeypatch.setattr(
+        proposer, "measure_latency", lambda architecture, *_, **__: 0.001 if architecture.depth == 8 else 0.009
+    )
+    for sampler in ("tpe", "grid"):
+        space = {"depth": [8, 14], "width": [4, 6, 8]}
+        bounded = study(space={"search": space}, search={"sampler": sampler, "constraints": {"max_latency": 2}})
+        asked = Proposer(bounded)
+        configs = [config for n in range(6) if isinstance(config := asked.suggest(str(n)), dict)]
+        assert {Architecture.from_dict(config["architecture"]).depth for config in configs} == {8}
+        assert len(configs) == 3
+    lean = study(search={"constraints": {"max_training_memory": "2.5M"}})
+    every = [ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in lean.search_space.sample(50)]
+    assert max(every) <= 2_500_000
+    assert max(ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in study().search_space.sample(50)) > 3e6
+
+
+def test_latency_is_measured() -> None:
+    from ressearch.cost import measure_latency
+
+    small, large = (Architecture(depths=(n, n), widths=(8, 16)) for n in (1, 12))
+    quick, slow = (measure_latency(one, (1, 16, 16), 3) for one in (small, large))
+    assert 0 < quick < slow < 5

@@ -6,12 +6,14 @@ same phases and leaves out what has ended.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ressearch.proposals import RandomTrial
 from ressearch.results import Store
 from ressearch.results.schema import architecture_of
 from ressearch.search.schedulers import PAUSING, SCHEDULERS, bracket_trials, replay
@@ -129,11 +131,15 @@ def _listed(
 
 def _baseline(study: Study, store: Store, directory: Path) -> Phase | None:
     """Networks drawn at random, trained to the last epoch, as many as the search's epochs pay for."""
+    from ressearch.search.proposer import quick
+
     if study.search.baseline is None:
         return None
     spent = sum(row["epochs"] for row in _rows(store, "search"))
     count = max(1, round(spent / study.recipe.epochs))
-    networks = study.search_space.sample(count, study.seed + 1)
+    is_quick, chance = quick(study), RandomTrial(study.seed + 1)
+    drawn = (study.search_space.sample_one(chance) for _ in range(100 * count))
+    networks = list(itertools.islice((one for one in drawn if is_quick(one)), count))
     lrs = study.recipe.lrs
 
     def configs(first: int) -> list[dict[str, Any]]:

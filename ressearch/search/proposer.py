@@ -10,22 +10,25 @@ which holds what the sampler was told, is brought in line with the record.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
+import math
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from ressearch.architecture import Architecture
-from ressearch.cost import cost
+from ressearch.cost import cost, measure_latency
 from ressearch.domains import label
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError, StudyError
 from ressearch.proposals import Answers, RandomTrial
@@ -114,10 +117,11 @@ class Proposer(Fixed):
         self._asked: dict[str, tuple[optuna.Trial, Architecture]] = {}
         self._trials: dict[int, optuna.Trial] = {}
         self._grid: Iterator[Point] | None = None
+        self._is_quick = quick(study)
         named = study.search.sampler
         if study.space.form == "grid" or (named is not None and named.name == "grid"):
             every = itertools.product(study.search_space.enumerate(), study.recipe.lrs)
-            self._grid = (point for point in every if point not in self._seen)
+            self._grid = (point for point in every if point not in self._seen and self._is_quick(point[0]))
             return
         known = _known_trials(study)
         self._seen |= {one.point for one in known if one.is_same}
@@ -179,6 +183,8 @@ class Proposer(Fixed):
         except (ArchitectureError, BudgetError) as error:
             raise _Refused from error
         lr: Any = trial.suggest_categorical("lr", lrs) if len(lrs) > 1 else lrs[0]
+        if not self._is_quick(architecture):
+            raise _Refused
         return architecture, lr
 
     def suggest(self, trial_id: str) -> Any:
@@ -190,23 +196,24 @@ class Proposer(Fixed):
             return config_of(self._study, row)
         if self._next_trial >= self._study.planned_trials:
             return Searcher.FINISHED
+        columns: dict[str, Any] = {}
         if self._grid is not None:
             point = next(self._grid, None)
-            if point is None:
-                return Searcher.FINISHED
-            columns: dict[str, Any] = {}
         else:
             point, columns = self._ask(trial_id)
+        if point is None:
+            return Searcher.FINISHED
         self._seen.add(point)
         self._next_trial += 1
         architecture, lr = point
         return {"trial": self._next_trial - 1, "architecture": architecture.to_dict(), "lr": lr, "columns": columns}
 
-    def _ask(self, trial_id: str) -> tuple[Point, dict[str, Any]]:
+    def _ask(self, trial_id: str) -> tuple[Point | None, dict[str, Any]]:
+        """Return the next point, None if there is none left, and columns of the trial table that come with it."""
         space, lrs = self._study.search_space, self._study.recipe.lrs
         while self._names:
             point: Point = (Architecture.from_name(self._names.popleft()), lrs[0])
-            if point not in self._seen:
+            if point not in self._seen and self._is_quick(point[0]):
                 return point, {}
         for _ in range(_ASKS):
             trial = self._optuna.ask()
@@ -223,10 +230,10 @@ class Proposer(Fixed):
         # The sampler insists on what was refused: take a fresh network at random, as a search's start does.
         for _ in range(_ASKS):
             point = space.sample_one(self._random), self._random.suggest_categorical("lr", lrs)
-            if point not in self._seen:
+            if point not in self._seen and self._is_quick(point[0]):
                 return point, {}
-        every = itertools.product(space.enumerate(), lrs)
-        return next((one for one in every if one not in self._seen), point), {}
+        every = () if math.isinf(space.size) else itertools.product(space.enumerate(), lrs)
+        return next((one for one in every if one not in self._seen and self._is_quick(one[0])), None), {}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass the first objective's value after each epoch on (single-objective samplers read it)."""
@@ -257,6 +264,27 @@ class Proposer(Fixed):
             return float(result[objective])
         space = self._study.search_space
         return float(getattr(cost(architecture, space.input_shape, space.num_classes), objective))
+
+
+def quick(study: Study) -> Callable[[Architecture], bool]:
+    """Return a test of a network's latency against the study's bound; measured once a network."""
+    bound = study.search.constraints.max_latency
+    if bound is None:
+        return lambda architecture: True
+    space, threads = study.search_space, max(1, round(study.resources.cpus_per_trial))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    @functools.cache
+    def is_quick(architecture: Architecture) -> bool:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            seconds = measure_latency(architecture, space.input_shape, space.num_classes, device=device)
+        finally:
+            torch.set_num_threads(before)
+        return 1000 * seconds <= bound
+
+    return is_quick
 
 
 class _Refused(Exception):

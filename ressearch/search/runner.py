@@ -109,8 +109,7 @@ def pack(study: Study, gpu_memory: int) -> float:
         gpu_memory: bytes of one GPU.
     """
     recipe, space = study.recipe, study.search_space
-    states = 1 if recipe.optimizer == "sgd" else 2
-    width = {"float64": 8, "float32": 4}.get(recipe.precision, 2)
+    states, width = recipe.optimizer_states, recipe.bytes_per_number
     need = max(
         cost(one, space.input_shape, space.num_classes).training_memory(recipe.batch_size, states, width)
         for one in space.sample(200, study.seed)

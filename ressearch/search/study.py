@@ -185,11 +185,19 @@ class SearchSection(_Section):
 
 
 class Constraints(_Section):
-    """Bounds on cost, such as ``max_macs: 40M``."""
+    """Bounds on cost, such as ``max_macs: 40M``: a network beyond them is never trained.
+
+    Attributes:
+        max_params, max_macs, max_activations: exact, for one input.
+        max_training_memory: bytes (``2G``) that training a replicate needs at the least, under the study's recipe.
+        max_latency: milliseconds of a forward pass of one input, measured here with a trial's threads (or its GPU).
+    """
 
     max_params: Count | None = None
     max_macs: Count | None = None
     max_activations: Count | None = None
+    max_training_memory: Count | None = None
+    max_latency: Positive | None = None
 
 
 class ResourcesSection(_Section):
@@ -402,7 +410,12 @@ class Study(BaseModel):
         """The space, bounded by the constraints, for the data's shape."""
         return SearchSpace(
             self.space.grid if self.space.form == "grid" else self.space.search,  # type: ignore[arg-type]
-            Budget(**self.search.constraints.model_dump()),
+            Budget(
+                **self.search.constraints.model_dump(exclude={"max_latency"}),
+                batch_size=self.recipe.batch_size,
+                optimizer_states=self.recipe.optimizer_states,
+                bytes_per_number=self.recipe.bytes_per_number,
+            ),
             self.dataset.input_shape,
             len(self.dataset.classes),
         )

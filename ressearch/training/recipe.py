@@ -115,6 +115,16 @@ class Recipe(BaseModel):
         return lr * (ratio if self.lr_rule == "linear" else ratio**0.5)
 
     @property
+    def optimizer_states(self) -> int:
+        """Numbers that the optimizer keeps for each parameter."""
+        return 1 if self.optimizer == "sgd" else 2
+
+    @property
+    def bytes_per_number(self) -> int:
+        """Bytes of an activation."""
+        return {"float64": 8, "float32": 4}.get(self.precision, 2)
+
+    @property
     def lrs(self) -> tuple[float | None, ...]:
         """The learning rates that every architecture is trained with; (None,) where there is no choice."""
         return self.lr.tune if isinstance(self.lr, Tune) else (None,)
