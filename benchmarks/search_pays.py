@@ -41,7 +41,7 @@ def search(seed: int, epochs: int, directory: Path, data: str, **section: Any) -
             "seed": seed,
             "space": {"search": SPACE},
             "data": {"name": data},
-            "recipe": {"epochs": epochs, "seeds": [seed], "gradient_clip": 1.0, "lr": 0.05},
+            "recipe": {"epochs": epochs, "seeds": [seed], "gradient_clip": 1.0, "lr": 0.05, "schedule": "cosine"},
             "search": {"finalists": {"count": 1, "seeds": 3}, **section},
         }
     )
@@ -60,7 +60,7 @@ def search(seed: int, epochs: int, directory: Path, data: str, **section: Any) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--seeds", type=int, default=8, help="repetitions [8]")
-    parser.add_argument("--trials", type=int, default=24, help="networks of random search [24]")
+    parser.add_argument("--trials", type=int, default=48, help="networks of random search [48]")
     parser.add_argument("--epochs", type=int, default=9, help="epochs of a network [9]")
     parser.add_argument("--data", default="digits")
     arguments = parser.parse_args()

@@ -37,7 +37,7 @@ def synflow(network: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor
         for value in network.state_dict().values():
             value.abs_() if value.is_floating_point() else None
     network(torch.ones_like(inputs[:1]).double()).sum().backward()
-    total = sum(float((p * p.grad).sum()) for p in network.parameters() if p.grad is not None)
+    total = sum(float((p.detach() * p.grad).sum()) for p in network.parameters() if p.grad is not None)
     return float(np.log(max(total, 1e-300)))
 
 

@@ -89,10 +89,10 @@ _address = click.option("--address", help="Join a running Ray cluster: auto, or 
 
 @cli.command()
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [runs/NAME].")
+@click.option("--out", help="Directory, or fsspec URL, to write [runs/NAME].")
 @_address
 @_set
-def run(study: Path, out: Path | None, address: str | None, overrides: tuple[str, ...]) -> None:
+def run(study: Path, out: str | None, address: str | None, overrides: tuple[str, ...]) -> None:
     """Run a study."""
     from ressearch.search.study import Study
 
@@ -101,23 +101,17 @@ def run(study: Path, out: Path | None, address: str | None, overrides: tuple[str
 
 
 @cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory")
 @_address
-def resume(directory: Path, address: str | None) -> None:
+def resume(directory: str, address: str | None) -> None:
     """Go on with a study that ended early, whatever ended it."""
     from ressearch.search.runner import resume as resume_study
 
-    before = _read_run(directory).get("is_complete", False)
-    resumed = resume_study(directory, _monitor(), address)
-    if before:
+    monitor = _monitor()
+    resumed = resume_study(directory, monitor, address)
+    if not hasattr(monitor, "study"):  # it was not told of any
         _say(f"{directory}: complete already; nothing to do")
     _say_done(resumed)
-
-
-def _read_run(directory: Path) -> dict[str, Any]:
-    from ressearch.results.store import RUN_FILE, read_run
-
-    return read_run(directory) if (directory / RUN_FILE).is_file() else {}
 
 
 def _monitor() -> Any:
@@ -127,7 +121,7 @@ def _monitor() -> Any:
     return LiveMonitor(_console) if _console.is_terminal else PlainMonitor(_console)
 
 
-def _say_done(directory: Path) -> None:
+def _say_done(directory: str | Path) -> None:
     from ressearch.results import load
 
     counts = load(directory).trials["status"].value_counts()
@@ -171,9 +165,9 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory")
 @_json
-def status(directory: Path, as_json: bool) -> None:
+def status(directory: str, as_json: bool) -> None:
     """Say how far a study is, running or not."""
     from ressearch.results import load
     from ressearch.results.store import is_alive
@@ -217,9 +211,9 @@ def status(directory: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
-def report(directory: Path, out: Path | None) -> None:
+def report(directory: str, out: Path | None) -> None:
     """Write the report of a study: HTML, Markdown, figures and CSV tables."""
     from ressearch.report import report as write_report
 
@@ -227,13 +221,13 @@ def report(directory: Path, out: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory")
 @click.option("--max-params", type=_Count(), help="Most parameters, such as 300k.")
 @click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
 @click.option("--max-activations", type=_Count(), help="Most activations an input.")
 @_json
 def pick(
-    directory: Path, max_params: int | None, max_macs: int | None, max_activations: int | None, as_json: bool
+    directory: str, max_params: int | None, max_macs: int | None, max_activations: int | None, as_json: bool
 ) -> None:
     """Choose the best network of a study within a budget."""
     from ressearch.pick import pick as pick_network

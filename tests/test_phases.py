@@ -197,6 +197,37 @@ def test_a_budget_counts_what_is_on_record(small_run: Path, small_study: Study) 
     store.close()
 
 
+def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/bucket/run"
+
+    class Stopper(ressearch.search.monitor.Monitor):
+        def epoch(self, row: Any) -> None:
+            if row["trial"] == 3 and row["epochs"] == 2:
+                raise RuntimeError("stop here")
+
+    grid = Study.from_dict(
+        {
+            "space": {"grid": {"depth": [8, 14], "width": [4, 6, 8]}},
+            "data": {"name": "synthetic"},
+            "recipe": {"epochs": 9},
+        }
+    )
+    with pytest.raises(Exception, match="stop here"):
+        grid.run(url, Stopper())
+    assert (tmp_path / "bucket/run/checkpoints").is_dir()
+    assert not load(url).run["is_complete"]
+    with pytest.raises(StudyError, match="is not empty; nothing was overwritten: `ressearch resume file:"):
+        grid.run(url)
+    assert ressearch.resume(url) == url
+    assert load(url).trials["status"].tolist() == ["completed"] * 6
+    assert load(tmp_path / "bucket/run").curves.duplicated(["trial", "seed", "epoch"]).sum() == 0
+    assert not (tmp_path / "bucket/run/checkpoints").exists()
+    with pytest.raises(StudyError, match="--out names a local directory"):
+        ressearch.report(url)
+    with pytest.raises(StudyError, match="cannot be reached"):
+        load("nonsense://x/y")
+
+
 def test_hyperband_stops_most_of_its_trials(ray_started: None, tmp_path: Path) -> None:
     banded = study(search={"scheduler": "hyperband", "trials": 17}, recipe={"epochs": 9})
     trials = load(banded.run(tmp_path / "run")).trials

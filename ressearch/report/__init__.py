@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ressearch.errors import StudyError
 from ressearch.results import load
+from ressearch.results.storage import is_url
 
 
 def report(directory: str | Path, out: str | Path | None = None) -> Path:
@@ -23,6 +25,8 @@ def report(directory: str | Path, out: str | Path | None = None) -> Path:
     from ressearch.report.page import write
 
     results = load(directory)
+    if is_url(directory) and out is None:
+        raise StudyError(f"{directory}: is elsewhere; --out names a local directory for the report")
     return write(results, Path(out) if out is not None else results.directory / "report")
 
 

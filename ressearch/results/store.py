@@ -25,6 +25,7 @@ from ressearch.architecture import Architecture
 from ressearch.cost import Cost
 from ressearch.errors import StudyError
 from ressearch.results.schema import CURVES, TRIALS, architecture_columns
+from ressearch.results.storage import Mirror, localise
 
 JOURNAL, TRIALS_FILE, CURVES_FILE = "journal.jsonl", "trials.parquet", "curves.parquet"
 STUDY_FILE, RUN_FILE = "study.yaml", "run.json"
@@ -121,10 +122,11 @@ class Store:
 
     Args:
         directory: the study directory; a journal in it is read and gone on with.
+        mirror: copies the directory to where the study is to be kept, if that is elsewhere.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, mirror: Mirror | None = None) -> None:
+        self.directory, self.mirror = directory, mirror
         journal = directory / JOURNAL
         self.tables = Tables()
         self.broken: OSError | None = None
@@ -189,6 +191,8 @@ class Store:
             # Rewriting the tables costs more as they grow: wait ten times as long as the last writing took.
             if event == "end" and time.monotonic() - self._written > max(1.0, 10 * self._write_seconds):
                 self.write()
+            if self.mirror is not None:
+                self.mirror.push(force=event == "end")
         except OSError as error:
             self.broken = error
 
@@ -217,7 +221,7 @@ class Results:
     """A study directory, read.
 
     Attributes:
-        directory: where it lies.
+        directory: where it lies (of a URL: the local copy).
         trials: one row a trial; columns as `ressearch.results.schema.TRIALS`.
         curves: one row an epoch of a replicate; columns as `ressearch.results.schema.CURVES`.
         run: versions, machine, times and command of the run.
@@ -250,7 +254,7 @@ def load(directory: str | Path) -> Results:
     Raises:
         StudyError: the directory is missing or holds no study, or a file in it is damaged.
     """
-    path = Path(directory)
+    path = localise(directory)
     if not path.is_dir():
         raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
     if not (path / RUN_FILE).is_file():

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
 
-CHECKPOINTS = "checkpoints"
-"""The directory, in a study's, of the checkpoints of trials that have not ended."""
-
 Row = dict[str, Any]
 
 

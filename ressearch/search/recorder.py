@@ -11,11 +11,11 @@ from ray import tune
 from ressearch.architecture import Architecture
 from ressearch.cost import cost
 from ressearch.results import Store
+from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
-from ressearch.search.phases import CHECKPOINTS
 from ressearch.search.study import Study
-from ressearch.search.trial import checkpoint_file
+from ressearch.search.trial import checkpoint_name
 from ressearch.training import Recipe
 
 
@@ -137,4 +137,4 @@ class Recorder(tune.Callback):
 
     def _remove_checkpoint(self, trial: int) -> None:
         with contextlib.suppress(OSError):
-            checkpoint_file(self._store.directory / CHECKPOINTS, trial).unlink(missing_ok=True)
+            (self._store.directory / CHECKPOINTS / checkpoint_name(trial)).unlink(missing_ok=True)

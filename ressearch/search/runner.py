@@ -27,10 +27,11 @@ import torch
 
 from ressearch.cost import cost
 from ressearch.errors import ResourceError, StudyError
+from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
 from ressearch.results.store import JOURNAL, RUN_FILE, STUDY_FILE, TRIALS_FILE, Store, read_run, write_run
 from ressearch.search.callbacks import callbacks
 from ressearch.search.monitor import Monitor
-from ressearch.search.phases import CHECKPOINTS, Phase, phases
+from ressearch.search.phases import Phase, phases
 from ressearch.search.study import Study
 
 LOCK_FILE = ".lock"
@@ -118,24 +119,37 @@ def pack(study: Study, gpu_memory: int) -> float:
     return 1 / max(1, min(_MOST_A_GPU, int(gpu_memory / a_trial)))
 
 
-def run(study: Study, directory: Path, monitor: Monitor | None = None, address: str | None = None) -> Path:
-    """Carry `study` out into `directory`; see `Study.run`."""
+def run(study: Study, out: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
+    """Carry `study` out into a directory or URL; see `Study.run`."""
     if address is None:
         share(study)  # refuse what this machine cannot do before anything is written
+    if not is_url(out):
+        return _run(study, Path(out), monitor, address)
+    mirror = Mirror(str(out))
+    if mirror.names():
+        raise StudyError(f"{out}: is not empty; nothing was overwritten: `ressearch resume {out}` goes on with a study")
+    shutil.rmtree(mirror.local, ignore_errors=True)
+    _run(study, mirror.local, monitor, address, mirror)
+    return out
+
+
+def _run(
+    study: Study, directory: Path, monitor: Monitor | None, address: str | None, mirror: Mirror | None = None
+) -> Path:
     _claim(directory)
     with _locked(directory):
         (directory / STUDY_FILE).write_text(study.text, encoding="utf-8")
-        return _carry_out(study, directory, _describe(study), monitor, address)
+        return _carry_out(study, directory, _describe(study), monitor, address, mirror)
 
 
-def resume(directory: str | Path, monitor: Monitor | None = None, address: str | None = None) -> Path:
+def resume(directory: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
     """Go on with a study that ended early, whatever ended it, until it has run as many trials as it planned.
 
     Trials that ended are kept; those that were training go on from their last checkpoint, at most the epoch in flight
     is trained again; the sampler knows all that came before. A study that has ended is left as it is.
 
     Args:
-        directory: the study directory.
+        directory: the study directory, or its URL.
         monitor: is told of every event; None is silent.
         address: of a running Ray cluster; None uses this machine.
 
@@ -143,14 +157,15 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
         StudyError: the directory holds no study, is damaged, or another process works on it.
         ResourceError: a trial asks for more than the machine has.
     """
-    path = Path(directory)
+    mirror = Mirror(str(directory)) if is_url(directory) else None
+    path = mirror.pull() if mirror else Path(directory)
     if not path.is_dir():
         raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
     if not (path / RUN_FILE).is_file():
         raise StudyError(f"{directory}: holds no study (no {RUN_FILE})")
     record = read_run(path)
     if record.get("is_complete"):
-        return path
+        return directory
     if not (path / JOURNAL).is_file() and (path / TRIALS_FILE).is_file():
         raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
     study = Study.from_directory(path)
@@ -159,14 +174,20 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
     with _locked(path):
         record.setdefault("resumed_at", []).append(_utc())
         record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)
-        return _carry_out(study, path, record, monitor, address)
+        _carry_out(study, path, record, monitor, address, mirror)
+    return directory
 
 
 def _carry_out(
-    study: Study, directory: Path, record: dict[str, Any], monitor: Monitor | None, address: str | None
+    study: Study,
+    directory: Path,
+    record: dict[str, Any],
+    monitor: Monitor | None,
+    address: str | None,
+    mirror: Mirror | None = None,
 ) -> Path:
     """Run what is missing of a study's phases. The directory is ours."""
-    store = Store(directory)
+    store = Store(directory, mirror)
     monitor = monitor or Monitor()
     failure: str | None = None
     interrupted, ran_through = False, False
@@ -190,11 +211,15 @@ def _carry_out(
         with contextlib.suppress(OSError):
             ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": ran_through}
             write_run(directory, {**record, **ended})
+            if mirror is not None:
+                mirror.push(force=True)
     if failure is not None:
         raise StudyError(f"{directory}: {failure}; what was done is kept: `ressearch resume {directory}` goes on")
     if interrupted:
         raise KeyboardInterrupt
     shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+    if mirror is not None:
+        mirror.remove_checkpoints()
     return directory
 
 
@@ -306,7 +331,7 @@ def _tune(
         phase.recipe,
         threads=max(1, round(slots.cpus)),
         classes=len(study.dataset.classes),
-        checkpoints=str((directory / CHECKPOINTS).resolve()),
+        checkpoints=f"{store.mirror.url if store.mirror else directory.resolve()}/{CHECKPOINTS}",
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,
     )

@@ -440,11 +440,13 @@ class Study(BaseModel):
 
         return check(self)
 
-    def run(self, out: str | Path | None = None, monitor: Monitor | None = None, address: str | None = None) -> Path:
+    def run(
+        self, out: str | Path | None = None, monitor: Monitor | None = None, address: str | None = None
+    ) -> str | Path:
         """Run the study; returns its directory, which `ressearch.load`, `report` and `pick` read.
 
         Args:
-            out: the directory to write [``runs/NAME``]; must not hold a study.
+            out: the directory to write [``runs/NAME``], or a URL that fsspec knows; must not hold a study.
             monitor: is told of every event; None is silent.
             address: of a running Ray cluster; None uses this machine.
 
@@ -454,7 +456,7 @@ class Study(BaseModel):
         """
         from ressearch.search.runner import run
 
-        return run(self, Path(out) if out is not None else Path("runs") / self.name, monitor, address)
+        return run(self, out if out is not None else Path("runs") / self.name, monitor, address)
 
 
 def _check_named(

@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ class TrialSpec:
         recipe: how to train.
         threads: CPU threads.
         classes: number of classes.
-        checkpoints: directory of checkpoints, one file a trial; None writes none.
+        checkpoints: directory (or URL) of checkpoints, one file a trial; None writes none.
         time_limit: seconds after which a trial has failed; None has no limit.
         is_final: score the test part after the last epoch (finalists alone).
     """
@@ -52,14 +51,14 @@ class TrialSpec:
     time_limit: float | None = None
     is_final: bool = False
 
-    def checkpoint(self, trial: int) -> Path | None:
-        """Return the path of a trial's checkpoint."""
-        return checkpoint_file(Path(self.checkpoints), trial) if self.checkpoints is not None else None
+    def checkpoint(self, trial: int) -> str | None:
+        """Return the path (or URL) of a trial's checkpoint."""
+        return f"{self.checkpoints}/{checkpoint_name(trial)}" if self.checkpoints is not None else None
 
 
-def checkpoint_file(directory: Path, trial: int) -> Path:
-    """Return where the checkpoint of a trial lies in a directory of checkpoints."""
-    return directory / f"trial-{trial}.pt"
+def checkpoint_name(trial: int) -> str:
+    """Return the name of a trial's checkpoint in the directory of checkpoints."""
+    return f"trial-{trial}.pt"
 
 
 Arrays = dict[str, np.ndarray]
@@ -142,21 +141,19 @@ class TrialTrainable(tune.Trainable):
             watchdog.cancel()
 
     @property
-    def _mark(self) -> Path | None:
+    def _mark(self) -> str | None:
         """The file that says that the trial hung: its process, started again, reads it."""
-        return self._checkpoint.with_suffix(".hung") if self._checkpoint else None
+        return f"{self._checkpoint.removesuffix('.pt')}.hung" if self._checkpoint else None
 
     @staticmethod
-    def _give_up(mark: Path | None) -> None:
+    def _give_up(mark: str | None) -> None:
         if mark is not None:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            checkpoint.mark(mark)
         os._exit(1)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch of every replicate."""
-        if self._mark is not None and self._mark.exists():
-            self._mark.unlink()
+        if self._spec.time_limit is not None and self._mark is not None and checkpoint.take(self._mark):
             return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s, and did not answer")
         if self._deadline is not None and time.monotonic() > self._deadline:
             return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s")

@@ -11,29 +11,41 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 
 from ressearch.errors import StudyError
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint atomically. Raises OSError if the disk does not take it; the former one then stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def save(path: str, state: dict[str, Any]) -> None:
+    """Write a checkpoint atomically. Raises OSError if the disk does not take it; the former one then stays.
+
+    Args:
+        path: where; a URL is anything that fsspec knows (object stores show a file once it is whole).
+        state: tensors, numbers and texts.
+    """
+    if "://" in path:
+        with fsspec.open(path, "wb", auto_mkdir=True) as file:
+            torch.save(state, file)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             torch.save(state, file)
-        part.replace(path)
+        part.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any] | None:
+def load(path: str, device: torch.device) -> dict[str, Any] | None:
     """Read a checkpoint onto a device; None if there is none. Raises StudyError if it is damaged."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with fsspec.open(path, "rb") as file:
+            state = torch.load(file, map_location=device, weights_only=True)
     except FileNotFoundError:
         return None
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
@@ -41,3 +53,18 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     if not isinstance(state, dict):
         raise StudyError(f"{path}: damaged checkpoint: expected a mapping")
     return state
+
+
+def mark(path: str) -> None:
+    """Write an empty file."""
+    with fsspec.open(path, "wb", auto_mkdir=True):
+        pass
+
+
+def take(path: str) -> bool:
+    """Remove a file; returns whether there was one."""
+    system, name = fsspec.core.url_to_fs(path)
+    if not system.exists(name):
+        return False
+    system.rm_file(name)
+    return True
