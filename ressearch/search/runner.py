@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import platform
+import secrets
 import shutil
 import socket
 import sys
@@ -263,12 +264,12 @@ def _claim(directory: Path) -> None:
 @contextlib.contextmanager
 def _ray(address: str | None) -> Iterator[None]:
     """Have Ray running: as the caller started it, else a cluster's, else started and ended here."""
-    import ray
-
-    if ray.is_initialized():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         yield
         return
     start_ray(address)
+    import ray
+
     try:
         yield
     finally:
@@ -278,9 +279,13 @@ def _ray(address: str | None) -> Iterator[None]:
 def start_ray(address: str | None = None) -> None:
     """Start Ray on this machine alone, without dashboard or usage statistics; or join the cluster at an address.
 
+    What we start listens on the loopback address, and answers only who knows a token that is made for it.
+
     Raises ResourceError if there is no cluster there.
     """
     os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
+    if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:  # Ray reads it on import
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     import ray
 
     for name in ("ray", "ray.tune"):  # a trial that fails is recorded with its reason; no traceback besides
