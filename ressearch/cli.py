@@ -243,6 +243,83 @@ def pick(
         _say(str(chosen.cheaper))
 
 
+@cli.group("data")
+def data_group() -> None:
+    """List, describe and fetch data sets."""
+
+
+@data_group.command("list")
+@_json
+def data_list(as_json: bool) -> None:
+    """List the data sets, and which of them are here."""
+    from ressearch.data import DATASETS
+    from ressearch.data.files import PUBLISHED, places
+
+    rows = []
+    for name, kind in DATASETS.items():
+        files = PUBLISHED[name].files if name in PUBLISHED else {}
+        is_here = not files or any((place / file).is_file() for place in places(name, None) for file in files)
+        shown = name if kind.argument is None else f"{name}:{kind.argument}"
+        rows.append({"name": shown, "is_here": is_here if kind.argument is None else None, "summary": kind.summary})
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for column in ("data set", "here", "what it is"):
+        table.add_column(column, no_wrap=column != "what it is")
+    for row in rows:
+        here = {True: "yes", False: "no", None: ""}[row["is_here"]]  # type: ignore[index]
+        table.add_row(str(row["name"]), here, str(row["summary"]))
+    _console.print(table)
+
+
+@data_group.command("info")
+@click.argument("name")
+@click.option("--root", help="Directory that holds its files.")
+@_json
+def data_info(name: str, root: str | None, as_json: bool) -> None:
+    """Say what is in a data set: sizes, classes, the parts of a study."""
+    from ressearch.data import Lazy, Options, load_dataset, split
+
+    data = load_dataset(name, Options(root=root))
+    parts = split(data, seed=0, validation=0.2)
+    counts = data.labels.bincount(minlength=len(data.classes)).tolist()
+    found = {
+        "name": data.name,
+        "source": data.source,
+        "input_shape": list(data.input_shape),
+        "examples": len(data.labels),
+        "classes": dict(zip(data.classes, counts, strict=True)),
+        "memory": "decoded when needed" if isinstance(data.inputs, Lazy) else "resident",
+        "has_test_part": data.test_from is not None,
+        "parts": {part: len(getattr(parts, part)) for part in ("train", "validation", "test")},
+        "mean": parts.mean.flatten().tolist()[:3],
+        "std": parts.std.flatten().tolist()[:3],
+    }
+    if as_json:
+        _print_json(found)
+        return
+    _say(f"{data.source}")
+    _say(f"input      {'x'.join(map(str, data.input_shape))}, {found['memory']}")
+    _say(f"classes    {len(counts)}, from {min(counts)} to {max(counts)} examples each")
+    whose = "the publisher's test part" if data.test_from is not None else "a fifth for test"
+    said = ", ".join(f"{count} {part}" for part, count in found["parts"].items())  # type: ignore[attr-defined]
+    _say(f"parts      {said} ({whose}; seed 0)")
+
+
+@data_group.command("fetch")
+@click.argument("name")
+@click.option("--root", type=click.Path(path_type=Path), help="Directory to put it in.")
+@click.option("--url", help="Another place that has the same files.")
+def data_fetch(name: str, root: Path | None, url: str | None) -> None:
+    """Download a published data set, checked against its checksums."""
+    from ressearch.data import files
+
+    if name not in files.PUBLISHED:
+        raise click.UsageError(f"'{name}' is not one that can be fetched; {nearest(name, files.PUBLISHED)}")
+    files.fetch(name, root, url, _say)
+
+
 @cli.command("cost")
 @click.argument("network")
 @_input

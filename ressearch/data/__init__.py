@@ -1,8 +1,10 @@
-"""Data sets by name, split once by seed, resident on the device, augmented there."""
+"""Data sets by name, split once by seed, resident on the device or decoded as needed, augmented in batches."""
 
+from ressearch.data import datasets  # noqa: F401  (registers them)
 from ressearch.data.augment import AUGMENTATIONS, augment
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
-from ressearch.data.datasets import DATASETS, Dataset, load_dataset
+from ressearch.data.lazy import Lazy
+from ressearch.data.registry import DATASETS, Dataset, Options, find, from_arrays, load_dataset
 from ressearch.data.splits import Split, Splits, split
 
 __all__ = [
@@ -10,11 +12,15 @@ __all__ = [
     "DATASETS",
     "Batch",
     "Dataset",
+    "Lazy",
+    "Options",
     "Resident",
     "Split",
     "Splits",
     "augment",
     "evaluation_batches",
+    "find",
+    "from_arrays",
     "load_dataset",
     "split",
     "training_batches",

@@ -6,6 +6,8 @@ own generators: exactly what each would see alone.
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ressearch.data.augment import Draws, Mixing, get_augmentations
+from ressearch.data.lazy import Lazy
 from ressearch.data.splits import Split
 
 _KEPT_NORMALISED = 2**28
@@ -47,8 +50,10 @@ class Resident:
     def __init__(self, split: Split, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.split, self.labels, self.dtype = split, split.labels, dtype
         self._mean, self._std = mean.to(dtype), std.to(dtype)
-        is_small = split.inputs.numel() * dtype.itemsize <= _KEPT_NORMALISED
-        self._normalised = self._normalise(split.inputs) if is_small else None
+        self.is_streamed = isinstance(split.inputs, Lazy)
+        self._normalised: Tensor | None = None
+        if isinstance(split.inputs, Tensor) and split.inputs.numel() * dtype.itemsize <= _KEPT_NORMALISED:
+            self._normalised = self._normalise(split.inputs)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -65,6 +70,12 @@ class Resident:
         """Return the chosen inputs, normalised."""
         if self._normalised is not None:
             return self._normalised[chosen]
+        if isinstance(self.split.inputs, Lazy):
+            places = torch.arange(len(self))[chosen] if isinstance(chosen, slice) else chosen.cpu()
+            pixels = self.split.inputs.load(places)
+            if self.labels.device.type == "cuda":
+                pixels = pixels.pin_memory().to(self.labels.device, non_blocking=True)
+            return self._normalise(pixels)
         return self._normalise(self.split.inputs[chosen])
 
 
@@ -77,8 +88,55 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, shuffled and augmented for each generator (replicate) by itself.
 
-    The last incomplete batch is left out, unless it is the only one. `classes` is needed where labels are mixed.
+    The last incomplete batch is left out, unless it is the only one. `classes` is needed where labels are mixed. What
+    is decoded when needed is decoded some batches ahead, on threads of its own.
     """
+    batches = _training_batches(data, batch_size, generators, augmentations, classes)
+    yield from _ahead(batches) if data.is_streamed else batches
+
+
+def _ahead(batches: Iterator[Batch], depth: int = 3) -> Iterator[Batch]:
+    """Make batches on another thread, up to `depth` ahead."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(depth)
+    is_over = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not is_over.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if is_over.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        is_over.set()
+        worker.join()
+
+
+def _training_batches(
+    data: Resident,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    augmentations: Sequence[str],
+    classes: int | None,
+) -> Iterator[Batch]:
     count, size = len(data), min(batch_size, len(data))
     kinds = get_augmentations(augmentations)
     orders = torch.stack([torch.randperm(count, generator=one, device=one.device) for one in generators])

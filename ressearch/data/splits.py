@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ressearch.data.datasets import Dataset
+from ressearch.data.lazy import Lazy
+from ressearch.data.registry import Dataset
 from ressearch.errors import DataError
 
 
@@ -16,7 +17,7 @@ from ressearch.errors import DataError
 class Split:
     """One part: inputs, shape (examples, *input_shape), and labels, shape (examples,)."""
 
-    inputs: Tensor
+    inputs: Tensor | Lazy
     labels: Tensor
 
     def __len__(self) -> int:
@@ -24,7 +25,8 @@ class Split:
 
     def to(self, device: torch.device) -> Split:
         """Return the part on a device."""
-        return Split(self.inputs.to(device), self.labels.to(device))
+        inputs = self.inputs if isinstance(self.inputs, Lazy) else self.inputs.to(device)
+        return Split(inputs, self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,36 +58,78 @@ class Splits:
         )
 
 
-def split(dataset: Dataset, seed: int, validation: float, test: float) -> Splits:
-    """Split `dataset` by `seed`; `validation` and `test` are fractions of each class.
+def split(
+    dataset: Dataset,
+    seed: int,
+    validation: float,
+    test: float | None = None,
+    fraction: float | None = None,
+    per_class: int | None = None,
+) -> Splits:
+    """Split `dataset` by `seed`, stratified by class.
 
-    Raises DataError if a part would be empty.
+    Args:
+        dataset: what to split.
+        seed: fixes the parts.
+        validation: fraction of each class (of what is not test).
+        test: fraction of each class; None takes the publisher's test part, or a fifth where there is none.
+        fraction: share of the training part that is kept; a larger share holds a smaller one. None keeps all.
+        per_class: training examples of each class that are kept; None keeps all.
+
+    Raises:
+        DataError: a part would be empty, or a class has too few examples.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts: list[list[Tensor]] = [[], [], []]
-    for label in range(len(dataset.classes)):
-        indices = (dataset.labels == label).nonzero().squeeze(1)
+    count = len(dataset.labels)
+    start = dataset.test_from if test is None and dataset.test_from is not None else count
+    share = 0.0 if start < count else (0.2 if test is None else test)
+    parts: list[list[Tensor]] = [[torch.arange(start, count)], [], []]
+    for label, name in enumerate(dataset.classes):
+        indices = (dataset.labels[:start] == label).nonzero().squeeze(1)
         indices = indices[torch.randperm(len(indices), generator=generator)]
-        ends = [round(len(indices) * test), round(len(indices) * (test + validation))]
-        for part, chosen in zip(parts, indices.tensor_split(ends), strict=True):
+        ends = [round(len(indices) * share), round(len(indices) * (share + validation))]
+        held_out, tuning, training = indices.tensor_split(ends)
+        kept = len(training)
+        if fraction is not None:
+            kept = max(1, round(kept * fraction))
+        if per_class is not None:
+            if per_class > kept:
+                raise DataError(
+                    f"data set '{dataset.name}': per_class {per_class}, but class '{name}' has {kept} training examples"
+                )
+            kept = per_class
+        for part, chosen in zip(parts, (held_out, tuning, training[:kept]), strict=True):
             part.append(chosen)
     held_out, tuning, training = (torch.cat(part).sort().values for part in parts)
     for name, chosen in (("train", training), ("validation", tuning), ("test", held_out)):
         if len(chosen) == 0:
+            said = "the publisher's" if start < count else f"{share:g}"
             raise DataError(
                 f"data set '{dataset.name}': the {name} part is empty "
-                f"({len(dataset.labels)} examples, validation {validation:g}, test {test:g})"
+                f"({count} examples, validation {validation:g}, test {said})"
             )
-    mean, std = _moments(dataset.inputs[training].float())
+    mean, std = _moments(dataset, training, generator)
     digest = hashlib.sha256(b"|".join(chosen.numpy().tobytes() for chosen in (training, tuning, held_out)))
-    train, validate, test_part = (
-        Split(dataset.inputs[chosen], dataset.labels[chosen]) for chosen in (training, tuning, held_out)
-    )
+    train, validate, test_part = (_part(dataset, chosen) for chosen in (training, tuning, held_out))
     return Splits(train, validate, test_part, mean, std, digest.hexdigest()[:16])
 
 
-def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _part(dataset: Dataset, chosen: Tensor) -> Split:
+    inputs = dataset.inputs.take(chosen) if isinstance(dataset.inputs, Lazy) else dataset.inputs[chosen]
+    return Split(inputs, dataset.labels[chosen])
+
+
+_SAMPLED = 2000
+"""Images that mean and deviation are taken from where they are decoded when needed."""
+
+
+def _moments(dataset: Dataset, training: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation by channel (feature); a constant one counts as of deviation 1."""
+    if isinstance(dataset.inputs, Lazy):
+        sample = training[torch.randperm(len(training), generator=generator)[:_SAMPLED]]
+        inputs = dataset.inputs.load(sample).float()
+    else:
+        inputs = dataset.inputs[training].float()
     axis = 1 if inputs.ndim == 4 else inputs.ndim - 1
     others = [one for one in range(inputs.ndim) if one != axis]
     mean, std = inputs.mean(others), inputs.std(others)

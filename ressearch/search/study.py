@@ -26,7 +26,7 @@ from pydantic import (
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Budget, cost, parse_count, parse_duration
-from ressearch.data import DATASETS, Dataset, Splits, load_dataset, split
+from ressearch.data import Dataset, Options, Splits, find, load_dataset, split
 from ressearch.domains import label
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
 from ressearch.proposals import Answers, RandomTrial
@@ -73,23 +73,49 @@ class SpaceSection(_Section):
 
 
 class DataSection(_Section):
-    """The data: a registered name, and the fractions of each class held out by the study's seed."""
+    """The data: a registered name, how it is read, and the parts held out by the study's seed.
+
+    Attributes:
+        name: one of `ressearch.data.DATASETS`, such as ``digits`` or ``imagefolder:photos``.
+        validation: fraction of each class that ranks the networks.
+        test: fraction of each class that scores finalists; None takes the publisher's test part, else a fifth.
+        fraction: share of the training part to train on; None is all of it.
+        per_class: training examples of each class to train on; None is all.
+        root, size, channels, image, label, verify, memory: see `ressearch.data.Options`.
+    """
 
     name: str = "digits"
     validation: Fraction = 0.2
-    test: Fraction = 0.2
+    test: Fraction | None = None
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    per_class: Annotated[int, Field(ge=1)] | None = None
+    root: str | None = None
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    channels: Literal[1, 3] | None = None
+    image: str | None = None
+    label: str | None = None
+    verify: bool = True
+    memory: Literal["auto", "resident", "stream"] = "auto"
+
+    @property
+    def options(self) -> Options:
+        """How the data set is read."""
+        return Options(self.root, self.size, self.channels, self.image, self.label, self.verify, self.memory)
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in DATASETS:
-            raise ValueError(f"'{name}' is unknown; {nearest(name, DATASETS)}")
+        try:
+            find(name)
+        except DataError as error:
+            raise ValueError(str(error)) from None
         return name
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> DataSection:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation:g} + test {self.test:g} leave nothing to train on")
+        test = 0.0 if self.test is None else self.test
+        if self.validation + test >= 1:
+            raise ValueError(f"validation {self.validation:g} + test {test:g} leave nothing to train on")
         return self
 
 
@@ -399,11 +425,12 @@ class Study(BaseModel):
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The data set."""
-        return load_dataset(self.data.name)
+        return load_dataset(self.data.name, self.data.options)
 
     def splits(self) -> Splits:
         """Return the study's train, validation and test parts, fixed by its seed."""
-        return split(self.dataset, self.seed, self.data.validation, self.data.test)
+        data = self.data
+        return split(self.dataset, self.seed, data.validation, data.test, data.fraction, data.per_class)
 
     @functools.cached_property
     def search_space(self) -> SearchSpace:

@@ -22,7 +22,7 @@ import torch
 from ray import tune
 
 from ressearch.architecture import Architecture
-from ressearch.data import Split, Splits
+from ressearch.data import Lazy, Split, Splits
 from ressearch.errors import StudyError
 from ressearch.results.store import to_record
 from ressearch.training import Diverged, Engine, Recipe, checkpoint
@@ -61,8 +61,8 @@ def checkpoint_name(trial: int) -> str:
     return f"trial-{trial}.pt"
 
 
-Arrays = dict[str, np.ndarray]
-"""The training and validation parts as arrays, which Ray's object store shares between processes without a copy."""
+Arrays = dict[str, np.ndarray | Lazy]
+"""The parts as arrays, which Ray's object store shares between processes without a copy; or where images lie."""
 
 
 def to_arrays(splits: Splits, with_test: bool = False) -> Arrays:
@@ -77,17 +77,19 @@ def to_arrays(splits: Splits, with_test: bool = False) -> Arrays:
     }
     if with_test:
         tensors |= {"test_inputs": splits.test.inputs, "test_labels": splits.test.labels}
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    return {name: one if isinstance(one, Lazy) else one.numpy() for name, one in tensors.items()}
 
 
 def from_arrays(arrays: Arrays, device: torch.device) -> Splits:
     """Undo `to_arrays`; where there is no test part, an empty one stands for it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nobody writes to data
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        tensors: dict[str, Any] = {
+            name: one if isinstance(one, Lazy) else torch.from_numpy(one).to(device) for name, one in arrays.items()
+        }
     train = Split(tensors["train_inputs"], tensors["train_labels"])
     validation = Split(tensors["validation_inputs"], tensors["validation_labels"])
-    none = Split(train.inputs[:0], train.labels[:0])
+    none = Split(torch.empty(0, *train.inputs.shape[1:]), train.labels[:0])
     test = Split(tensors["test_inputs"], tensors["test_labels"]) if "test_inputs" in tensors else none
     return Splits(train, validation, test, tensors["mean"], tensors["std"], fingerprint="")
 

@@ -1,0 +1,152 @@
+"""What a data set is, and the registry of loaders by name. To add a data set, write a loader under ``@dataset``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ressearch.data.lazy import Lazy
+from ressearch.errors import DataError, nearest
+from ressearch.layers import Shape
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs and labels.
+
+    Attributes:
+        name: the registered name.
+        inputs: shape (examples, *input_shape), uint8 as they came or float; `Lazy` if they are decoded when needed.
+        labels: class indices, shape (examples,), int64.
+        classes: the classes' names.
+        source: one sentence: what the data are and where they come from.
+        test_from: the examples from here on are the publisher's test part; None if there is none.
+    """
+
+    name: str
+    inputs: Tensor | Lazy
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+    test_from: int | None = None
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one input: (channels, height, width), (features,) or (tokens, features)."""
+        return tuple(self.inputs.shape[1:])
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a data set is read, as a study's `data` section says.
+
+    Attributes:
+        root: the directory that holds its files; None looks where `ressearch.data.files.places` says.
+        size: side that images are brought to (the shorter side scaled to it, then the middle cut out); None keeps
+            them, which then must all be of one size.
+        channels: 1 for grey, 3 for colour; None takes what the first image has.
+        image: the column of the images or the first of the features; None finds it.
+        label: the column of the labels; None finds it.
+        verify: check published checksums.
+        memory: ``resident`` in memory, ``stream`` decoded when needed, ``auto`` by size.
+    """
+
+    root: str | None = None
+    size: int | None = None
+    channels: int | None = None
+    image: str | None = None
+    label: str | None = None
+    verify: bool = True
+    memory: str = "auto"
+
+
+@dataclass(frozen=True)
+class DatasetType:
+    """A registered data set, or a kind of file.
+
+    Attributes:
+        load: takes what follows the colon of the name (an empty text if nothing), and options.
+        argument: what has to follow the colon; None if nothing may.
+        summary: one line on what it is.
+        get: how to get it, where it needs files.
+    """
+
+    load: Callable[[str, Options], Dataset]
+    argument: str | None
+    summary: str
+    get: str
+
+
+DATASETS: dict[str, DatasetType] = {}
+"""Every data set by name."""
+
+
+def dataset(
+    name: str, *, argument: str | None = None, get: str = ""
+) -> Callable[[Callable[[str, Options], Dataset]], Callable[[str, Options], Dataset]]:
+    """Register a loader as data set `name`; its docstring's first line says what it is."""
+
+    def register(load: Callable[[str, Options], Dataset]) -> Callable[[str, Options], Dataset]:
+        summary = (load.__doc__ or "").strip().splitlines()[0]
+        DATASETS[name] = DatasetType(load, argument, summary, get)
+        return load
+
+    return register
+
+
+def find(name: str) -> tuple[DatasetType, str]:
+    """Return the registered type and the argument of a name such as ``digits`` or ``imagefolder:photos``.
+
+    Raises DataError with the nearest name if there is none, or if an argument is missing or too much.
+    """
+    kind, colon, argument = name.partition(":")
+    if kind not in DATASETS:
+        raise DataError(f"'{name}' is unknown; {nearest(kind, DATASETS)}")
+    found = DATASETS[kind]
+    if found.argument is None and colon:
+        raise DataError(f"'{name}': '{kind}' takes nothing after a colon")
+    if found.argument is not None and not argument:
+        raise DataError(f"'{name}': expected {kind}:{found.argument}")
+    return found, argument
+
+
+@functools.lru_cache(maxsize=4)
+def load_dataset(name: str, options: Options = Options()) -> Dataset:
+    """Load a data set by name (kept in memory: a process that runs many trials loads it once).
+
+    Raises DataError if there is no such data set, or its files are missing or damaged; the text says what to do.
+    """
+    found, argument = find(name)
+    data = found.load(argument, options)
+    present = set(data.labels.unique().tolist())
+    missing = [one for index, one in enumerate(data.classes) if index not in present]
+    if len(data.classes) < 2:
+        raise DataError(f"'{name}': has one class ({', '.join(data.classes) or 'none'}); expected at least two")
+    if missing:
+        raise DataError(f"'{name}': no example of class {missing[0]}")
+    return data
+
+
+def from_arrays(inputs: Any, labels: Any, name: str = "arrays", classes: Any = None) -> Dataset:
+    """Return a data set of arrays: inputs (examples, *input_shape), labels (examples,) of names or numbers.
+
+    Raises DataError if their lengths differ.
+    """
+    from ressearch.data.tables import encode, to_tensor
+
+    indices, names = encode(labels, f"{name}: labels")
+    data = to_tensor(inputs, name)
+    if len(data) != len(indices):
+        raise DataError(f"'{name}': {len(data)} inputs but {len(indices)} labels")
+    return Dataset(name, data, indices, tuple(classes) if classes is not None else names, f"arrays ({name})")
+
+
+def missing(name: str, looked: list[Path], get: str) -> DataError:
+    """Return the error for a data set whose files are not there."""
+    places = ", ".join(map(str, looked))
+    return DataError(f"'{name}': not found in {places}; {get}; or name its directory with data.root")
