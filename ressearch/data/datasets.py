@@ -115,7 +115,9 @@ def _idx(name: str, title: str, options: Options) -> Dataset:
     count = len(parts["train", "labels"])
     sides = "x".join(map(str, inputs.shape[2:]))
     source = f"{title}: {count:,} training and {len(labels) - count:,} test images of {sides} grey pixels"
-    classes = _CLOTHES if name == "fashion_mnist" else tuple(map(str, range(int(labels.max()) + 1)))
+    classes = tuple(map(str, range(int(labels.max()) + 1)))
+    if name == "fashion_mnist" and len(classes) == len(_CLOTHES):
+        classes = _CLOTHES
     return Dataset(name, inputs, labels, classes, source, test_from=count)
 
 

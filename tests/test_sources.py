@@ -1,0 +1,430 @@
+"""Every source of data gives the same small images, pixel for pixel; what is missing or damaged is said in one line."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import ressearch
+from ressearch.cli import main
+from ressearch.data import Lazy, Options, Resident, find, from_arrays, load_dataset, split, training_batches
+from ressearch.data import files as published
+from ressearch.data.datasets import whole
+from ressearch.errors import DataError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (24, 28, 28), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+LABELS = np.arange(24) % 3
+NAMES = np.array(["cat", "dog", "owl"])
+IDX = {
+    "train-images-idx3-ubyte.gz": GREY[:18],
+    "train-labels-idx1-ubyte.gz": LABELS[:18],
+    "t10k-images-idx3-ubyte.gz": GREY[18:],
+    "t10k-labels-idx1-ubyte.gz": LABELS[18:],
+}
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def idx(values: np.ndarray) -> bytes:
+    header = b"\0\0\x08" + bytes([values.ndim]) + b"".join(side.to_bytes(4, "big") for side in values.shape)
+    return gzip.compress(header + values.astype(np.uint8).tobytes())
+
+
+def write_idx(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, values in IDX.items():
+        (directory / name).write_bytes(idx(values))
+    return directory
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def write_cifar(path: Path, label: str = "labels") -> Path:
+    rows = COLOUR.transpose(0, 3, 1, 2).reshape(24, -1)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, part in (
+            ("data_batch_1", slice(0, 9)),
+            ("data_batch_2", slice(9, 18)),
+            ("test_batch", slice(18, 24)),
+        ):
+            if "binary" in path.name:
+                lead = [LABELS[part, None]] * (2 if label == "fine_labels" else 1)
+                add(tar, f"cifar/{name}.bin", np.hstack([*lead, rows[part]]).astype(np.uint8).tobytes())
+            else:
+                batch = {b"data": rows[part], label.encode(): LABELS[part].tolist(), b"batch_label": b"x"}
+                add(tar, f"cifar/{name}", pickle.dumps(batch, protocol=2))
+        add(tar, "cifar/batches.meta", b"not read")
+    return path
+
+
+def write_folder(root: Path, parts: bool = False) -> Path:
+    for index, (pixels, label) in enumerate(zip(COLOUR, LABELS, strict=True)):
+        part = ("train" if index < 18 else "test") if parts else "."
+        folder = root / part / NAMES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{index:03}.png").write_bytes(png(pixels))
+    return root
+
+
+def by_label(images: np.ndarray) -> torch.Tensor:
+    """The images in the order of folders: class by class."""
+    order = np.argsort(LABELS, kind="stable")
+    return torch.from_numpy(images[order]).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
+def test_gzipped_idx_files(tmp_path: Path, name: str) -> None:
+    data = load_dataset(name, Options(root=str(write_idx(tmp_path / name))))
+    assert torch.equal(whole(data.inputs)[:, 0], torch.from_numpy(GREY))
+    assert data.labels.tolist() == LABELS.tolist()
+    assert data.test_from == 18
+    assert "18 training and 6 test images of 28x28" in data.source
+
+
+@pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "cifar-10-binary.tar.gz", "cifar-100-python.tar.gz"])
+def test_cifar_archives(tmp_path: Path, name: str) -> None:
+    kind = name.split("-python")[0].split("-binary")[0].replace("-", "")
+    path = write_cifar(tmp_path / name, "labels" if kind == "cifar10" else "fine_labels")
+    with pytest.raises(DataError, match=r"its MD5 is .*, the published file's .*: damaged, or not the published file"):
+        load_dataset(kind, Options(root=str(tmp_path)))
+    if kind == "cifar10":
+        found = published.read_cifar(path, "labels")
+        assert len(found["test"][1]) == 6
+        images = np.concatenate([found["train"][0], found["test"][0]]).reshape(-1, 3, 32, 32)
+        assert (images == COLOUR.transpose(0, 3, 1, 2)).all()
+        assert np.concatenate([found["train"][1], found["test"][1]]).tolist() == LABELS.tolist()
+    else:
+        data = load_dataset(kind, Options(root=str(tmp_path), verify=False))
+        assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(DataError, match="damaged, or no CIFAR archive"):
+        published.read_cifar(path, "labels")
+
+
+def test_a_cifar_archive_runs_no_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
+        add(tar, "cifar/data_batch_1", pickle.dumps({b"data": Evil()}))
+    with pytest.raises(DataError, match="refused to load pathlib"):
+        published.read_cifar(tmp_path / "evil.tar.gz", "labels")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+def test_image_folders(tmp_path: Path, memory: str) -> None:
+    data = load_dataset(f"imagefolder:{write_folder(tmp_path / 'all')}", Options(memory=memory))
+    assert isinstance(data.inputs, Lazy) == (memory == "stream")
+    assert torch.equal(whole(data.inputs), by_label(COLOUR))
+    assert data.labels.tolist() == sorted(LABELS.tolist())
+    assert data.classes == tuple(NAMES)
+    parts = load_dataset(f"imagefolder:{write_folder(tmp_path / 'parts', parts=True)}", Options(memory=memory))
+    assert parts.test_from == 18
+    divided = split(parts, 0, 0.3)
+    assert (len(divided.train), len(divided.validation), len(divided.test)) == (12, 6, 6)
+    held = {tuple(image.flatten().tolist()) for image in whole(divided.test.inputs)}
+    assert held == {tuple(image.flatten().tolist()) for image in COLOUR[18:].transpose(0, 3, 1, 2)}
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+@pytest.mark.parametrize("labels", ["cls", "json"])
+def test_webdataset_tars(tmp_path: Path, memory: str, labels: str) -> None:
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"{shard:03}.tar", "w") as tar:
+            for index in range(12 * shard, 12 * shard + 12):
+                add(tar, f"{index:04}.png", png(COLOUR[index]))
+                label = str(LABELS[index]) if labels == "cls" else json.dumps({"label": str(NAMES[LABELS[index]])})
+                add(tar, f"{index:04}.{labels}", label.encode())
+    data = load_dataset(f"webdataset:{tmp_path}", Options(memory=memory))
+    assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+    assert data.labels.tolist() == LABELS.tolist()
+    assert data.classes == (("0", "1", "2") if labels == "cls" else tuple(NAMES))
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+@pytest.mark.parametrize("form", ["bytes", "struct"])
+def test_parquet_shards_of_images(tmp_path: Path, memory: str, form: str) -> None:
+    encoded: list[Any] = [png(one) for one in COLOUR]
+    if form == "struct":
+        encoded = [{"bytes": one, "path": None} for one in encoded]
+    for shard in range(2):
+        rows = slice(12 * shard, 12 * shard + 12)
+        table = pd.DataFrame({"image": encoded[rows], "label": NAMES[LABELS[rows]]})
+        table.to_parquet(tmp_path / f"{shard}.parquet", row_group_size=5)
+    data = load_dataset(f"parquet:{tmp_path}", Options(memory=memory))
+    assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+    assert data.labels.tolist() == LABELS.tolist()
+    assert data.classes == tuple(NAMES)
+
+
+def test_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=COLOUR, y=LABELS)
+    data = load_dataset(f"npz:{tmp_path / 'a.npz'}")
+    assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+    same = from_arrays(GREY, NAMES[LABELS])
+    assert torch.equal(whole(same.inputs)[:, 0], torch.from_numpy(GREY))
+    assert (same.classes, same.labels.tolist()) == (tuple(NAMES), LABELS.tolist())
+    with pytest.raises(DataError, match="24 inputs but 23 labels"):
+        from_arrays(GREY, LABELS[1:])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_of_numbers_and_texts(tmp_path: Path, suffix: str) -> None:
+    table = pd.DataFrame(
+        {"size": [1.0, 2.0, 3.0, 4.0], "colour": ["red", "blue", "red", "red"], "species": ["a", "b", "a", "b"]}
+    )
+    file = tmp_path / f"t.{suffix}"
+    table.to_csv(file, index=False) if suffix == "csv" else table.to_parquet(file)
+    data = load_dataset(f"{suffix}:{file}", Options(label="species"))
+    assert whole(data.inputs).tolist() == [[1, 0, 1], [2, 1, 0], [3, 0, 1], [4, 0, 1]]
+    assert (data.labels.tolist(), data.classes) == ([0, 1, 0, 1], ("a", "b"))
+    with pytest.raises(DataError, match=r"data\.label has to name the column; there are size, colour, species"):
+        load_dataset(f"{suffix}:{file}")
+    with pytest.raises(DataError, match="no column 'specis'; did you mean 'species'"):
+        load_dataset(f"{suffix}:{file}", Options(label="specis"))
+    table.loc[2, "size"] = None
+    table.to_csv(file, index=False) if suffix == "csv" else table.to_parquet(file)
+    with pytest.raises(DataError, match="column 'size': row 2 has no value"):
+        load_dataset(f"{suffix}:{file}", Options(label="species", root="again"))
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+def test_hugging_face_data_sets(tmp_path: Path, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    features = datasets.Features({"img": datasets.Image(), "fine_label": datasets.ClassLabel(names=list(NAMES))})
+    for name, rows in (("train", slice(0, 18)), ("test", slice(18, 24))):
+        columns = {"img": [Image.fromarray(one) for one in COLOUR[rows]], "fine_label": LABELS[rows].tolist()}
+        datasets.Dataset.from_dict(columns, features).to_parquet(tmp_path / f"{name}.parquet")
+    data = load_dataset(f"hub:{tmp_path}", Options(memory=memory))
+    assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+    assert (data.labels.tolist(), data.classes, data.test_from) == (LABELS.tolist(), tuple(NAMES), 18)
+
+
+def test_odd_sizes_and_modes_are_brought_to_one_form(tmp_path: Path) -> None:
+    for name in NAMES[:2]:
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (40, 30), (200, 0, 0)).save(tmp_path / "cat" / "a.png")
+    Image.new("L", (30, 60), 100).save(tmp_path / "cat" / "b.png")
+    Image.new("RGBA", (20, 20), (0, 50, 0, 9)).save(tmp_path / "dog" / "c.png")
+    with pytest.raises(DataError, match=r"b\.png: 30x60 pixels, but the first has 40x30; data\.size brings all to one"):
+        load_dataset(f"imagefolder:{tmp_path}")
+    data = load_dataset(f"imagefolder:{tmp_path}", Options(size=20))
+    images = whole(data.inputs)
+    assert images.shape == (3, 3, 20, 20)
+    assert images[:, :, 10, 10].tolist() == [[200, 0, 0], [100, 100, 100], [0, 50, 0]]
+    assert load_dataset(f"imagefolder:{tmp_path}", Options(size=20, channels=1)).input_shape == (1, 20, 20)
+
+
+def damage(path: Path, kind: str) -> str:
+    """Make a damaged source; returns its name."""
+    match kind:
+        case "corrupt image":
+            write_folder(path)
+            next(path.rglob("003.png")).write_bytes(b"no image")
+            return f"imagefolder:{path}"
+        case "one class":
+            (path / "only").mkdir(parents=True)
+            (path / "only" / "a.png").write_bytes(png(COLOUR[0]))
+            return f"imagefolder:{path}"
+        case "empty class":
+            write_folder(path)
+            (path / "yak").mkdir()
+            return f"imagefolder:{path}"
+        case "no folders":
+            path.mkdir()
+            return f"imagefolder:{path}"
+        case "unlabelled":
+            path.mkdir()
+            with tarfile.open(path / "0.tar", "w") as tar:
+                add(tar, "a.png", png(COLOUR[0]))
+            return f"webdataset:{path}"
+        case "compressed tar":
+            path.mkdir()
+            with tarfile.open(path / "0.tar", "w:gz") as tar:
+                add(tar, "a.png", png(COLOUR[0]))
+            return f"webdataset:{path}"
+        case "missing label":
+            path.mkdir()
+            pd.DataFrame({"image": [png(COLOUR[0])] * 2, "label": ["a", None]}).to_parquet(path / "0.parquet")
+            return f"parquet:{path}"
+        case "cut parquet":
+            path.mkdir()
+            (path / "0.parquet").write_bytes(b"PAR1 cut")
+            return f"parquet:{path}"
+        case "cut npz":
+            path.mkdir()
+            np.savez(path / "a.npz", x=GREY, y=LABELS)
+            (path / "a.npz").write_bytes((path / "a.npz").read_bytes()[:900])
+            return f"npz:{path / 'a.npz'}"
+    return f"csv:{path / 'none.csv'}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("corrupt image", "003.png: no image that can be read"),
+        ("one class", "has one class (only); expected at least two"),
+        ("empty class", "no example of class yak"),
+        ("no folders", "holds no folder; expected one a class"),
+        ("unlabelled", "a.png: has no label (a.cls or a.json)"),
+        ("compressed tar", "no uncompressed tar that can be read"),
+        ("missing label", "row 1 has no label"),
+        ("cut parquet", "damaged, or no Parquet file"),
+        ("cut npz", "a.npz: "),
+        ("missing file", "none.csv: no such file or directory"),
+    ],
+)
+def test_damage_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, message: str
+) -> None:
+    name = damage(tmp_path / "data", kind)
+    with pytest.raises(DataError) as caught:
+        load_dataset(name)
+    assert message in str(caught.value)
+    study = tmp_path / "study.yaml"
+    study.write_text(f"space: {{grid: {{depth: [8, 14]}}}}\ndata: {{name: '{name}'}}\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", str(study)])
+    _, error = capsys.readouterr()
+    assert error.count("\n") == 1
+    assert "study.yaml:2: data" in error
+
+
+def test_idx_damage_and_absence(tmp_path: Path) -> None:
+    root = write_idx(tmp_path / "f")
+    images = root / "train-images-idx3-ubyte.gz"
+    good = images.read_bytes()
+    for data, message in (
+        (good[:-20], "damaged"),
+        (gzip.compress(gzip.decompress(good)[:-5]), "bytes of data, but its header says"),
+        (gzip.compress(b"what is this"), "no IDX file of bytes"),
+        (idx(GREY[:5]), "do not go with images"),
+    ):
+        images.write_bytes(data)
+        load_dataset.cache_clear()
+        with pytest.raises(DataError, match=message):
+            load_dataset("fashion_mnist", Options(root=str(root)))
+    with pytest.raises(DataError, match=r"not found in .*; `ressearch data fetch kmnist` gets it"):
+        load_dataset("kmnist", Options(root=str(tmp_path / "none")))
+
+
+def test_fetching_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = write_idx(tmp_path / "there")
+    sums = {name: hashlib.md5((there / name).read_bytes()).hexdigest() for name in IDX}
+    monkeypatch.setitem(published.PUBLISHED, "mnist", published.Published("http://nowhere.invalid/", sums))
+    root, said = tmp_path / "here", []
+    published.fetch("mnist", root, there.as_uri(), said.append)
+    assert sorted(file.name for file in root.iterdir()) == sorted(IDX)
+    published.fetch("mnist", root, there.as_uri(), said.append)
+    assert sum("there already" in line for line in said) == 4
+    (there / "t10k-labels-idx1-ubyte.gz").write_bytes(b"other")
+    (root / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="nothing was kept"):
+        published.fetch("mnist", root, there.as_uri(), said.append)
+    with pytest.raises(DataError, match="cannot be fetched"):
+        published.fetch("mnist", tmp_path / "other", "http://127.0.0.1:9/", said.append)
+    assert len(list(root.iterdir())) == 3
+
+
+def test_names_say_what_they_need() -> None:
+    for name, message in (
+        ("imagefolder", "expected imagefolder:PATH"),
+        ("digits:x", "takes nothing after a colon"),
+        ("cifr10", "did you mean 'cifar10'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            find(name)
+
+
+def test_subsets_are_nested_and_leave_the_other_parts_alone() -> None:
+    data = load_dataset("digits")
+    full, half, tenth = (split(data, 3, 0.2, 0.2, fraction=share) for share in (None, 0.5, 0.1))
+    few = split(data, 3, 0.2, 0.2, per_class=7)
+    sets = [{tuple(one.flatten().tolist()) for one in part.train.inputs} for part in (full, half, tenth)]
+    assert sets[2] < sets[1] < sets[0]
+    assert torch.equal(full.validation.inputs, tenth.validation.inputs)
+    assert torch.equal(full.test.inputs, few.test.inputs)
+    assert few.train.labels.bincount().tolist() == [7] * 10
+    assert len({one.fingerprint for one in (full, half, tenth, few)}) == 4
+    with pytest.raises(DataError, match="per_class 500, but class '0' has"):
+        split(data, 3, 0.2, 0.2, per_class=500)
+
+
+def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) -> None:
+    from ressearch.training import Engine, Recipe
+
+    folder = f"imagefolder:{write_folder(tmp_path)}"
+    parts = [
+        split(load_dataset(folder, Options(size=16, memory=memory)), 0, 0.2, 0.2) for memory in ("resident", "stream")
+    ]
+    batches = []
+    for one in parts:
+        data = Resident(one.train, parts[0].mean, parts[0].std)
+        generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+        batches.append(list(training_batches(data, 4, generators, ["crop", "flip"])))
+    assert len(batches[0]) == len(batches[1]) > 1
+    for resident, streamed in zip(*batches, strict=True):
+        assert torch.equal(resident.inputs, streamed.inputs)
+        assert torch.equal(resident.labels, streamed.labels)
+    tiny = ressearch.Architecture(depths=(1, 1), widths=(4, 8))
+    results = [Engine(tiny, one, 3, Recipe(epochs=1, batch_size=4)).train_epoch()[0].train_loss for one in parts]
+    assert results[0] == pytest.approx(results[1], rel=1e-4)
+
+
+def test_a_streamed_study_runs_through_ray(tmp_path: Path) -> None:
+    write_folder(tmp_path / "images")
+    study = ressearch.Study.from_dict(
+        {
+            "space": {"grid": {"depth": [8], "width": 4}},
+            "data": {"name": f"imagefolder:{tmp_path / 'images'}", "memory": "stream", "size": 16},
+            "recipe": {"epochs": 2, "batch_size": 4},
+        }
+    )
+    results = ressearch.load(study.run(tmp_path / "run"))
+    assert results.trials["status"].tolist() == ["completed"]
+    assert "decoded when needed" in results.run["data_source"]
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="apt install dataset-fashion-mnist")
+def test_debians_fashion_mnist() -> None:
+    data = load_dataset("fashion_mnist")
+    assert data.inputs.shape == (70_000, 1, 28, 28)
+    assert data.labels.bincount().tolist() == [7000] * 10
+    assert data.test_from == 60_000
+    assert data.classes[int(data.labels[0])] == "Ankle boot"
+
+
+def test_the_command_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["data", "list", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["digits"]["is_here"] is True
+    assert "imagefolder:PATH" in rows
+    main(["data", "info", "digits", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["parts"] == {"train": 1078, "validation": 360, "test": 359}
+    assert sum(found["classes"].values()) == 1797
