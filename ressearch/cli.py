@@ -243,6 +243,37 @@ def pick(
         _say(str(chosen.cheaper))
 
 
+@cli.command()
+@click.argument("directory")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File: .pt, .pt2 (torch.export) or .onnx.")
+@click.option("--trial", type=click.IntRange(min=0), help="Trial [the one that `pick` takes].")
+@click.option("--max-params", type=_Count(), help="Most parameters, such as 300k.")
+@click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
+@click.option("--max-activations", type=_Count(), help="Most activations an input.")
+def export(
+    directory: str,
+    out: Path,
+    trial: int | None,
+    max_params: int | None,
+    max_macs: int | None,
+    max_activations: int | None,
+) -> None:
+    """Train the picked network once more and write it to a file."""
+    from ressearch import export as exporting
+    from ressearch.pick import pick as pick_network
+
+    if out.suffix not in exporting.FORMATS:
+        raise ArchitectureError(f"{out}: no format '{out.suffix}'; {nearest(out.suffix, exporting.FORMATS)}")
+    if not out.parent.is_dir():
+        raise RessearchError(f"{out}: no directory {out.parent}")
+    if trial is None:
+        trial = pick_network(directory, max_params, max_macs, max_activations).trial
+    classifier, accuracy = exporting.train(directory, trial)
+    exporting.save(classifier, out)
+    _say(f"trial {trial}, {classifier.network.architecture.name}, trained on a fresh seed: val_accuracy {accuracy:.4f}")
+    _say(f"written to {out}: {exporting.FORMATS[out.suffix]}")
+
+
 @cli.group("data")
 def data_group() -> None:
     """List, describe and fetch data sets."""

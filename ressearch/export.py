@@ -1,7 +1,8 @@
-"""Weights in and out: the layout in which torchvision and timm publish ResNets.
+"""Networks out of ressearch: a trained classifier as a file, and weights in the layout of torchvision and timm.
 
-`to_published` writes a network's state under their keys, `load_published` reads it. The mapping (torchvision's
-``resnet.py``; timm's where torchvision has none):
+`train` trains one of a study's networks, `save` writes it (`FORMATS`), `load` reads it back. `to_published` writes a
+network's state under their keys, `load_published` reads it. The mapping (torchvision's ``resnet.py``; timm's where
+torchvision has none):
 
 ==========================  ==================================================================================
 ressearch                   published
@@ -17,15 +18,19 @@ squeeze-excitation          ``se.fc1``, ``se.fc2`` (timm)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ressearch.architecture import Architecture
-from ressearch.errors import ArchitectureError, nearest
-from ressearch.layers import SqueezeExciteModule
-from ressearch.network import ResidualNetwork, ResidualUnit
+from ressearch.cost import input_channels
+from ressearch.errors import ArchitectureError, StudyError, nearest
+from ressearch.layers import Shape, SqueezeExciteModule
+from ressearch.network import ResidualNetwork, ResidualUnit, build
 
 _STEMS = {"imagenet": ("conv1", "bn1"), "deep": ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")}
 
@@ -110,3 +115,123 @@ def load_published(network: ResidualNetwork, state: Mapping[str, Tensor]) -> Non
             )
     with torch.no_grad():
         network.load_state_dict({ours: state[published] for ours, published in keys.items()})
+
+
+class Classifier(nn.Module):
+    """A trained network with what its inputs need: maps inputs as the data hold them to logits.
+
+    Attributes:
+        network: the trained network.
+        mean, std: of the training data, by channel (feature); inputs are normalised by them.
+        classes: the classes' names, in the order of the logits.
+        input_shape: one input's shape, without the batch.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: ResidualNetwork, mean: Tensor, std: Tensor, classes: Sequence[str], input_shape: Shape
+    ) -> None:
+        super().__init__()
+        self.network, self.classes, self.input_shape = network, tuple(classes), tuple(input_shape)
+        self.register_buffer("mean", mean.float())
+        self.register_buffer("std", std.float())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (batch, *input_shape), bytes or numbers, to logits (batch, classes)."""
+        return self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
+
+
+def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
+    """Train one of a study's networks once more, under its recipe and on a seed that the study has not used.
+
+    Returns:
+        The trained classifier, in evaluation mode, and its validation accuracy.
+
+    Raises:
+        StudyError: the directory holds no study, or not that trial.
+        Diverged: its loss was no number or exploded.
+    """
+    from ressearch.results import load as load_results
+    from ressearch.results.schema import architecture_of
+    from ressearch.search.study import Study
+    from ressearch.training import Engine, Recipe
+
+    results = load_results(directory)
+    rows = results.trials[results.trials["trial"] == trial]
+    if rows.empty:
+        raise StudyError(f"{directory}: has no trial {trial}; its trials are 0 to {results.trials['trial'].max()}")
+    row = rows.iloc[0]
+    study = Study.from_directory(results.directory)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    splits = study.splits().to(device)
+    fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
+    recipe = Recipe.model_validate_json(row["recipe"]).model_copy(update={"seeds": (fresh,)})
+    architecture = architecture_of({str(key): value for key, value in row.items()})
+    engine = Engine(architecture, splits, len(study.dataset.classes), recipe)
+    accuracy = 0.0
+    while not engine.is_finished:
+        accuracy = engine.train_epoch()[0].val_accuracy
+    shape = study.dataset.input_shape
+    network = build(architecture, input_channels(shape), len(study.dataset.classes))
+    network.load_state_dict(engine.groups[0].state(0))
+    return Classifier(network, splits.mean.cpu(), splits.std.cpu(), study.dataset.classes, shape).eval(), accuracy
+
+
+FORMATS = {
+    ".pt": "weights and description, for `ressearch.export.load`",
+    ".pt2": "torch.export: a program that needs torch alone",
+    ".onnx": "ONNX: for onnxruntime and others (needs the packages onnx and onnxscript)",
+}
+"""What `save` writes, by the file's suffix."""
+
+
+def save(classifier: Classifier, path: str | Path) -> None:
+    """Write a trained classifier in the format of the file's suffix, one of `FORMATS`; any batch size.
+
+    Raises ArchitectureError for another suffix, or where a package is missing.
+    """
+    file = Path(path)
+    if file.suffix not in FORMATS:
+        raise ArchitectureError(f"{path}: no format '{file.suffix}'; {nearest(file.suffix, FORMATS)}")
+    classifier = classifier.cpu().eval()
+    example = torch.zeros(2, *classifier.input_shape)
+    batch = {0: torch.export.Dim("batch", min=1, max=2**16)}
+    if file.suffix == ".pt":
+        description = {
+            "architecture": json.dumps(classifier.network.architecture.to_dict()),
+            "classes": list(classifier.classes),
+            "input_shape": list(classifier.input_shape),
+        }
+        torch.save({**description, "state": classifier.state_dict()}, file)
+    elif file.suffix == ".pt2":
+        torch.export.save(torch.export.export(classifier, (example,), dynamic_shapes=(batch,)), file)
+    else:
+        try:
+            program = torch.onnx.export(
+                classifier, (example,), dynamo=True, dynamic_shapes=(batch,), input_names=["inputs"], verbose=False
+            )
+        except (ImportError, torch.onnx.OnnxExporterError) as error:
+            said = "needs the packages onnx and onnxscript" if isinstance(error, ImportError) else str(error)
+            raise ArchitectureError(f"{path}: {said.splitlines()[0]}") from None
+        assert program is not None
+        program.save(str(file))
+
+
+def load(path: str | Path) -> Classifier:
+    """Read a classifier that `save` wrote as ``.pt``, in evaluation mode; runs no code of the file.
+
+    Raises ArchitectureError if the file is damaged or something else.
+    """
+    try:
+        saved = torch.load(path, weights_only=True)
+        shape = tuple(saved["input_shape"])
+        architecture = Architecture.from_dict(json.loads(saved["architecture"]))
+        state = saved["state"]
+        network = build(architecture, input_channels(shape), len(saved["classes"]))
+        classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape)
+        classifier.load_state_dict(state)
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise ArchitectureError(f"{path}: no network that ressearch saved: {str(error).splitlines()[0]}") from None
+    return classifier.eval()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ressearch import Architecture, build
-from ressearch.errors import ArchitectureError
-from ressearch.export import load_published, to_published
+from ressearch.errors import ArchitectureError, StudyError
+from ressearch.export import Classifier, load, load_published, save, to_published, train
 
 State = dict[str, Tensor]
 
@@ -123,3 +125,41 @@ def test_wrong_state_dicts_are_refused_and_change_nothing() -> None:
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
     with pytest.raises(ArchitectureError, match="skip: 'rezero' is in no published ResNet"):
         to_published(build(Architecture.preset("resnet18-imagenet").replace(skip="rezero")))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, suffix: str) -> None:
+    for name, shape in (
+        ("basic-d1.1-w4.8", (3, 16, 16)),
+        ("mlp-d2-w16", (30,)),
+        ("transformer-d2-w16", (8, 4)),
+        ("basic-d1.1-w4.8+skip=stochastic_depth", (1, 8, 8)),
+    ):
+        network = build(Architecture.from_name(name), shape[0] if len(shape) != 2 else shape[1], 3)
+        axis = (1, 1) if len(shape) == 3 else ()
+        channels = shape[0] if len(shape) == 3 else shape[-1]
+        classifier = Classifier(
+            network, torch.rand(channels, *axis), 1 + torch.rand(channels, *axis), ("a", "b", "c"), shape
+        ).eval()
+        file = tmp_path / f"net{suffix}"
+        save(classifier, file)
+        again = load(file) if suffix == ".pt" else torch.export.load(file).module()
+        for batch in (1, 5):
+            inputs = 255 * torch.rand(batch, *shape)
+            assert torch.allclose(again(inputs), classifier(inputs), atol=1e-5)
+
+
+def test_a_studys_network_is_trained_again_and_written(small_run: Path, tmp_path: Path) -> None:
+    classifier, accuracy = train(small_run, 3)
+    assert 0.1 < accuracy <= 1
+    save(classifier, tmp_path / "net.pt")
+    again = load(tmp_path / "net.pt")
+    assert again.classes == tuple("0123456789")
+    assert again.network.architecture == classifier.network.architecture
+    with pytest.raises(StudyError, match="has no trial 9; its trials are 0 to 3"):
+        train(small_run, 9)
+    with pytest.raises(ArchitectureError, match=r"no format '.pth'; did you mean '.pt'"):
+        save(classifier, tmp_path / "net.pth")
+    (tmp_path / "net.pt").write_bytes(b"other")
+    with pytest.raises(ArchitectureError, match="no network that ressearch saved"):
+        load(tmp_path / "net.pt")
