@@ -144,6 +144,7 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     size = "continuous" if found["space_size"] is None else f"{found['space_size']} points"
     networks = "" if found["networks"] is None else f", {found['networks']} networks within the constraints"
     _say(f"{study}: valid")
+    _say(f"data       {found['data']}; {found['memory']}")
     _say(f"space      {size}{networks}")
     for reason, count in found["refused"].items():
         _say(f"refused    {count} {'points' if count > 1 else 'point'}: {reason}")
@@ -327,10 +328,14 @@ def data_info(name: str, root: str | None, as_json: bool) -> None:
         "mean": parts.mean.flatten().tolist()[:3],
         "std": parts.std.flatten().tolist()[:3],
     }
+    if isinstance(data.inputs, Lazy):
+        found["decoded_per_second"] = data.inputs.throughput()
     if as_json:
         _print_json(found)
         return
     _say(f"{data.source}")
+    if isinstance(data.inputs, Lazy):
+        _say(f"decoding   {found['decoded_per_second']:.0f} images a second here")
     _say(f"input      {'x'.join(map(str, data.input_shape))}, {found['memory']}")
     _say(f"classes    {len(counts)}, from {min(counts)} to {max(counts)} examples each")
     whose = "the publisher's test part" if data.test_from is not None else "a fifth for test"

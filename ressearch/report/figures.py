@@ -67,9 +67,13 @@ def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     return chosen
 
 
+PRE = ", pre-activation"
+"""Follows the name of a skip style where pre-activation networks stand apart."""
+
+
 def skip_label(name: str) -> str:
     """Return a skip style as a legend says it."""
-    return {"none": "none (plain)", "identity": "identity (residual)"}.get(name, name)
+    return {"none": "none (plain)", "identity": "identity (residual)"}.get(name, name.replace("_", " "))
 
 
 def depth_axis(axes: Axes, depths: Sequence[int]) -> None:

@@ -193,6 +193,9 @@ def _facts(results: Results) -> dict[str, str]:
     if run["ended_at"]:
         seconds = (datetime.datetime.fromisoformat(run["ended_at"]) - start).total_seconds()
         facts["wall time"] = f"{seconds:.0f} s, Ray's start included"
+    if "class_counts" in run:
+        counts = run["class_counts"].values()
+        facts["classes"] = f"{len(counts)}, from {min(counts)} to {max(counts)} examples each; {run['memory']}"
     machine = run["machine"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     facts["machine"] = f"{machine['system']}, {machine['cpu_cores']} CPU cores, {gpus}"

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ressearch.cost import format_count
 from ressearch.report.figures import (
+    PRE,
     Plot,
     accuracy_axis,
     colours,
@@ -31,10 +32,17 @@ from ressearch.results.aggregate import replicates
 def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
     """Return, for each skip style and depth, the best completed trial and its mean and interval over seeds.
 
+    A grid over both norm orders has its pre-activation networks as styles of their own (a plain network is the same in
+    either order: it stands there once).
+
     Columns: skip, depth, trials (how many compete), trial, name, params, macs, seeds, mean, low, high.
     """
     done = replicates(results)
     done = done[done["status"] == "completed"]
+    if results.run["study"]["space"]["grid"] is not None and done["norm_order"].nunique() > 1:
+        is_pre = done["norm_order"] == "pre"
+        done = done[~is_pre | (done["skip"] != "none")]
+        done = done.assign(skip=done["skip"].where(done["norm_order"] != "pre", done["skip"] + PRE))
     rows = []
     for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):
         best = cell.groupby("trial")["val_accuracy"].mean().idxmax()

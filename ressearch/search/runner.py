@@ -27,6 +27,7 @@ import filelock
 import torch
 
 from ressearch.cost import cost
+from ressearch.data import Lazy
 from ressearch.errors import ResourceError, StudyError
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
 from ressearch.results.store import JOURNAL, RUN_FILE, STUDY_FILE, TRIALS_FILE, Store, read_run, write_run
@@ -412,6 +413,8 @@ def _describe(study: Study) -> dict[str, Any]:
         "input_shape": list(study.dataset.input_shape),
         "num_classes": len(study.dataset.classes),
         "data_source": study.dataset.source,
+        "class_counts": dict(zip(study.dataset.classes, study.dataset.labels.bincount().tolist(), strict=True)),
+        "memory": "decoded when needed" if isinstance(study.dataset.inputs, Lazy) else "resident",
         "examples": {part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")},
         "concurrency": None,
         "cpus_per_trial": None,
