@@ -174,6 +174,20 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
     assert not known & {Architecture.from_dict(proposer.suggest(str(n))["architecture"]) for n in range(4)}
 
 
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tool_that_is_not_set_up_is_named_in_one_line(name: str, tmp_path: Path) -> None:
+    from ressearch.search.callbacks import _plainly
+
+    class Tool:
+        def setup(self, **info: Any) -> None:
+            raise RuntimeError("no account\nlog in first")
+
+    with pytest.raises(StudyError, match=rf"^loggers: {name} is not set up: no account$"):
+        _plainly(name, Tool()).setup()
+    with pytest.raises(StudyError, match=r"'wandbb' is unknown; did you mean 'wandb'"):
+        study(loggers=["wandbb"])
+
+
 def test_too_many_failures_end_the_study_with_one_message(
     ray_started: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

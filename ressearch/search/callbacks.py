@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ressearch.errors import StudyError
+
 if TYPE_CHECKING:
     from ressearch.search.study import Study
 
@@ -36,7 +38,7 @@ def mlflow(study: Study, directory: Path) -> Any:
     """Ray's MLflow callback: an experiment of the study's name; ``MLFLOW_TRACKING_URI`` says where."""
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-    return MLflowLoggerCallback(experiment_name=study.name)
+    return _plainly("mlflow", MLflowLoggerCallback(experiment_name=study.name))
 
 
 @logger("wandb")
@@ -44,7 +46,22 @@ def wandb(study: Study, directory: Path) -> Any:
     """Ray's Weights & Biases callback: a project of the study's name; ``WANDB_MODE=offline`` needs no account."""
     from ray.air.integrations.wandb import WandbLoggerCallback
 
-    return WandbLoggerCallback(project=study.name, dir=str(directory))
+    return _plainly("wandb", WandbLoggerCallback(project=study.name, dir=str(directory)))
+
+
+def _plainly(name: str, callback: Any) -> Any:
+    """Have a callback whose tool is not set up say so in one line."""
+    setup = callback.setup
+
+    def checked(**info: Any) -> None:
+        try:
+            setup(**info)
+        except Exception as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise StudyError(f"loggers: {name} is not set up: {said[:300]}") from None
+
+    callback.setup = checked
+    return callback
 
 
 def callbacks(study: Study, directory: Path, phase: str) -> list[Any]:
