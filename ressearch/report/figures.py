@@ -17,13 +17,23 @@ from ressearch.results import Results
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its title, the sentence that says what it shows (computed from the data), and how to read it."""
+    """A figure with its title, the sentence that says what it shows (computed from the data), and how to read it.
+
+    Attributes:
+        name: of its files.
+        title: its heading.
+        sentence: what it shows.
+        caption: how to read it.
+        figure: the figure.
+        headline: what the report's first sentence takes from it; empty takes `sentence`.
+    """
 
     name: str
     title: str
     sentence: str
     caption: str
     figure: Figure
+    headline: str = ""
 
 
 Maker = Callable[[Results], Plot | None]

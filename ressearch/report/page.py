@@ -79,7 +79,7 @@ def _answer(results: Results, figures: list[Plot]) -> str:
         )
     is_grid = results.run["study"]["space"]["grid"] is not None
     if is_grid and figures and figures[0].name == "depth_accuracy":
-        return f"{figures[0].sentence} {text}"
+        return f"{figures[0].headline or figures[0].sentence} {text}"
     return text
 
 

@@ -86,7 +86,10 @@ def depth_accuracy(results: Results) -> Plot | None:
             axes.scatter(others["depth"], others[score], s=12, color="0.6", zorder=1, label="other networks")
         depth_axis(axes, table["depth"].unique().tolist())
         accuracy_axis(axes, label, chance)
-    left.legend(title="skip connection", loc="best", frameon=True)
+    if table["skip"].nunique() > _INSIDE:
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    else:
+        left.legend(title="skip connection", loc="best", frameon=True)
     chosen = (
         " Where several networks share a depth, the line takes the best by validation accuracy."
         if is_best_of_many
@@ -99,7 +102,12 @@ def depth_accuracy(results: Results) -> Plot | None:
         "Points are means over seeds after the last epoch; bars are 95 % intervals (Student t over seeds, "
         f"{_seeds(table)}). Right: the same networks on their training data.{chosen} The dotted line is chance.",
         figure,
+        _deepest_comparison(results, table) if table["skip"].nunique() > _INSIDE else "",
     )
+
+
+_INSIDE = 4
+"""Styles that a legend inside a panel, and a sentence on each at the head of the report, has room for."""
 
 
 def _depth_lines(axes: Axes, table: pd.DataFrame) -> None:
@@ -127,7 +135,7 @@ def _depth_lines(axes: Axes, table: pd.DataFrame) -> None:
 
 def _depth_sentence(results: Results, table: pd.DataFrame) -> str:
     parts = []
-    for skip, line in table.groupby("skip"):
+    for skip, line in sorted(table.groupby("skip"), key=lambda pair: (pair[0] != "none", pair[0])):
         line = line.sort_values("depth")
         low, high = line.iloc[0], line.iloc[-1]
         if len(line) < 2:
@@ -269,7 +277,7 @@ def best_so_far(results: Results) -> Plot | None:
     spent, reached = lines["search"]
     sentence = f"The search ({sampler}) spent {spent.iloc[-1]} epochs and reached {reached.iloc[-1]:.3f}"
     if "baseline" in lines:
-        panel.legend(loc="lower right", frameon=True)
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         at, other = lines["baseline"]
         sentence += f"; {at.iloc[-1]} epochs on networks drawn at random reached {other.iloc[-1]:.3f}"
         first = at[other >= reached.iloc[-1]]

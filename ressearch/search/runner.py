@@ -16,6 +16,7 @@ import math
 import os
 import platform
 import secrets
+import shlex
 import shutil
 import socket
 import sys
@@ -404,7 +405,7 @@ def _describe(study: Study) -> dict[str, Any]:
     return {
         "name": study.name,
         "question": study.question,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("cli.py", "ressearch"), *sys.argv[1:]]),
         "overrides": study.overrides,
         "study": study.model_dump(mode="json"),
         "planned_trials": study.planned_trials,
