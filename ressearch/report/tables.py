@@ -124,9 +124,9 @@ def page_tables(results: Results) -> dict[str, PageTable]:
     if not final.empty:
         gap = (final["search_val_accuracy"] - final["fresh_val_accuracy"]).mean()
         note = (
-            f"The score that a network was chosen for flatters it: on fresh seeds the finalists' validation accuracy "
-            f"is {abs(gap):.3f} {'lower' if gap > 0 else 'higher'} on average than in the search. Test intervals are "
-            "95 % over seeds."
+            "A score that a network was chosen for is likely to flatter it: here the finalists' validation accuracy "
+            f"on fresh seeds is {abs(gap):.3f} {'lower' if gap > 0 else 'higher'} on average than in the search. "
+            "Test intervals are 95 % over seeds."
         )
         tables["finalists"] = PageTable("The finalists, on fresh seeds", _rounded(final), note)
     depths = depth_table(results.phase("search"))
