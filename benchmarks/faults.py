@@ -69,8 +69,11 @@ def victim(kind: str, driver: int, marker: str) -> int | None:
     """Return the process to kill: the driver, one that trains, or the node's raylet; None if there is none yet."""
     if kind == "driver":
         return driver
-    pattern = "ray::TrialTrainable" if kind == "worker" else "raylet/raylet"
-    return next((pid for pid, command in processes(marker).items() if pattern in command), None)
+    for pid, command in processes(marker).items():
+        is_worker = command.startswith("ray::") and "Trainable" in command
+        if is_worker if kind == "worker" else "raylet/raylet" in command:
+            return pid
+    return None
 
 
 def start(command: list[str], marker: str) -> subprocess.Popen[str]:

@@ -141,6 +141,6 @@ def test_several_objectives_and_nsga2(tmp_path: Path) -> None:
 
 def test_run_never_overwrites(small_run: Path, small_study: Study) -> None:
     before = {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()}
-    with pytest.raises(StudyError, match=r"holds a study already; nothing was overwritten: name another directory"):
+    with pytest.raises(StudyError, match=r"holds a study already; nothing was overwritten: `ressearch resume"):
         small_study.run(small_run)
     assert {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()} == before

@@ -96,27 +96,59 @@ def read_table(argument: str, label: str | None) -> tuple[Tensor, Tensor, tuple[
 
     Columns of texts become one column a value (one-hot). Raises DataError for a missing value or label.
     """
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
 
     suffix = ".parquet" if argument.endswith(".parquet") or not argument.endswith(".csv") else ".csv"
     paths = files(argument, suffix)
     try:
-        read = pd.read_csv if suffix == ".csv" else pd.read_parquet
-        table = pd.concat([read(path) for path in paths], ignore_index=True)
-    except (ValueError, OSError) as error:
+        read = pyarrow.csv.read_csv if suffix == ".csv" else pyarrow.parquet.read_table
+        table = pa.concat_tables([read(path) for path in paths], promote_options="permissive")
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{argument}: cannot be read as a table: {str(error).splitlines()[0]}") from None
-    names = [str(name) for name in table.columns]
-    table.columns = pd.Index(names)
+    names = table.column_names
     chosen = require(column(names, label, LABELS, "label", argument), "label", names, argument)
-    labels, classes = encode(table.pop(chosen).to_numpy(), f"{argument}: column '{chosen}'")
-    for name in table.columns:
-        if table[name].isna().any():
-            row = int(table[name].isna().to_numpy().argmax())
-            raise DataError(f"{argument}: column '{name}': row {row} has no value")
-    features = pd.get_dummies(table, dtype=float)
-    if features.shape[1] == 0:
+    given = table.column(chosen).to_pylist()
+    labels, classes = encode(np.array(given, dtype=object) if None in given else given, f"{argument}: '{chosen}'")
+    features: list[np.ndarray] = []
+    titles: list[str] = []
+    for name in names:
+        if name == chosen:
+            continue
+        values = table.column(name)
+        missing = (
+            [value is None or value == "" for value in values.to_pylist()]
+            if values.null_count or _is_text(values)
+            else []
+        )
+        if any(missing):
+            raise DataError(f"{argument}: column '{name}': row {missing.index(True)} has no value")
+        if _is_text(values):  # one-hot
+            texts, codes = np.unique(values.to_numpy().astype(str), return_inverse=True)
+            features += [(codes == code).astype(np.float32) for code in range(len(texts))]
+            titles += [f"{name}_{text}" for text in texts]
+        else:
+            features.append(_numbers(values, f"{argument}: column '{name}'"))
+            titles.append(name)
+    if not features:
         raise DataError(f"{argument}: no column but the labels")
-    return to_tensor(features.to_numpy(float), argument), labels, classes, tuple(features.columns)
+    return to_tensor(np.stack(features, axis=1), argument), labels, classes, tuple(titles)
+
+
+def _is_text(values: Any) -> bool:
+    import pyarrow as pa
+
+    return (
+        pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or pa.types.is_dictionary(values.type)
+    )
+
+
+def _numbers(values: Any, where: str) -> np.ndarray:
+    found = values.to_numpy()
+    if found.dtype.kind not in "uifb":
+        raise DataError(f"{where}: {values.type} is neither numbers nor texts")
+    return found.astype(np.float32)
 
 
 def read_npz(argument: str, image: str | None, label: str | None) -> tuple[Tensor, Tensor, tuple[str, ...]]:
