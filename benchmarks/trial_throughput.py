@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gzip
 import multiprocessing
 import statistics
 import time
@@ -27,7 +26,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from common import save
 from torch import nn
@@ -36,6 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 from ressearch import Architecture, build
 from ressearch.cost import input_channels
 from ressearch.data import Split, Splits, load_dataset, split
+from ressearch.data.files import read_idx
 from ressearch.families import depths_for, widths_for
 from ressearch.training import Engine, Recipe
 from ressearch.training.replicates import learning_rate
@@ -109,13 +108,6 @@ def engine(architecture: Architecture, splits: Splits, classes: int, recipe: Rec
         "accuracies": [result.val_accuracy for result in results],
         "how": trainer.description,
     }
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of bytes."""
-    data = gzip.decompress(path.read_bytes())
-    sides = [int.from_bytes(data[4 + 4 * at : 8 + 4 * at], "big") for at in range(data[3])]
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * len(sides)).reshape(sides)
 
 
 @functools.cache

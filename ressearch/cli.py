@@ -322,7 +322,7 @@ def data_info(name: str, root: str | None, as_json: bool) -> None:
         "input_shape": list(data.input_shape),
         "examples": len(data.labels),
         "classes": dict(zip(data.classes, counts, strict=True)),
-        "memory": "decoded when needed" if isinstance(data.inputs, Lazy) else "resident",
+        "memory": data.memory,
         "has_test_part": data.test_from is not None,
         "parts": {part: len(getattr(parts, part)) for part in ("train", "validation", "test")},
         "mean": parts.mean.flatten().tolist()[:3],

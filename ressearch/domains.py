@@ -112,7 +112,7 @@ Domain = Choice | Range | Matched
 
 def label(value: Any) -> Any:
     """Return a choice's value as Optuna can store it."""
-    return ".".join(map(str, value)) if isinstance(value, tuple) else value
+    return ".".join(map(str, value)) if isinstance(value, tuple | list) else value
 
 
 def is_per_stage(key: str, domain: Domain) -> bool:

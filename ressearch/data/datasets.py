@@ -22,7 +22,7 @@ from ressearch.data.files import (
     read_cifar,
     read_idx,
 )
-from ressearch.data.lazy import Files, Lazy, Rows, Source, TarMembers, decode, tar_members
+from ressearch.data.lazy import Files, Lazy, Rows, Source, TarMembers, channels_of, decode, tar_members
 from ressearch.data.registry import Dataset, Options, dataset, missing
 from ressearch.errors import DataError
 
@@ -187,18 +187,7 @@ def cifar100(argument: str, options: Options) -> Dataset:
 def _images(source: Source, options: Options) -> Tensor | Lazy:
     """Return a source's images: decoded if they fit in memory, else to be decoded when needed."""
     data, where = source.read(0)
-    channels = options.channels
-    if channels is None:
-        # Grey and colour mixed: the first image decides; an alpha channel is dropped, a palette is colour.
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            import io
-
-            with Image.open(io.BytesIO(data)) as image:
-                channels = 1 if image.mode in ("1", "L", "I", "F", "I;16", "LA") else 3
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"{where}: no image that can be read ({str(error).splitlines()[0]})") from None
+    channels = options.channels or channels_of(data, where)
     first = decode(data, where, channels, options.size)
     lazy = Lazy(source, channels, options.size, (first.shape[1], first.shape[2]))
     is_small = first.numel() * len(lazy) <= RESIDENT

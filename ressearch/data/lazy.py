@@ -6,12 +6,13 @@ file); all of them can be read in any order, so batches are shuffled as exactly 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,22 @@ Shape = tuple[int, ...]
 Image.MAX_IMAGE_PIXELS = 2**28
 
 
+@contextlib.contextmanager
+def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
+    """Open an encoded image. Raises DataError if it, or what is done with it in the block, cannot be read."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            yield image
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: no image that can be read ({str(error).splitlines()[0]})") from None
+
+
+def channels_of(data: bytes, where: str) -> int:
+    """Return 1 for a grey image, 3 for any other; an alpha channel does not count. Raises DataError as `decode`."""
+    with _opened(data, where) as image:
+        return 1 if image.mode in ("1", "L", "I", "F", "I;16", "LA") else 3
+
+
 def decode(data: bytes, where: str, channels: int, size: int | None) -> Tensor:
     """Return an encoded image as uint8, shape (channels, height, width).
 
@@ -40,11 +57,8 @@ def decode(data: bytes, where: str, channels: int, size: int | None) -> Tensor:
     Raises:
         DataError: the bytes are no image that can be read.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image: Image.Image = opened.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: no image that can be read ({str(error).splitlines()[0]})") from None
+    with _opened(data, where) as opened:
+        image: Image.Image = opened.convert("L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         scale = size / min(image.size)
         scaled = tuple(max(size, round(side * scale)) for side in image.size)

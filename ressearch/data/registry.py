@@ -36,6 +36,11 @@ class Dataset:
     test_from: int | None = None
 
     @property
+    def memory(self) -> str:
+        """How the inputs are held, in words."""
+        return "decoded when needed" if isinstance(self.inputs, Lazy) else "resident"
+
+    @property
     def input_shape(self) -> Shape:
         """Shape of one input: (channels, height, width), (features,) or (tokens, features)."""
         return tuple(self.inputs.shape[1:])

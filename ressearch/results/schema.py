@@ -111,6 +111,16 @@ CURVES = pa.schema(
 """One row for each epoch of each replicate (`trial`, `seed`); losses are cross-entropies in nats."""
 
 
+def is_open(row: Mapping[str, Any]) -> bool:
+    """Return whether a trial on record has not ended: it trains, or was interrupted."""
+    return row["status"] in ("running", "interrupted")
+
+
+def macs_trained(row: Mapping[str, Any], examples: int, epochs: int) -> float:
+    """Return the MACs of some epochs of a trial's replicates, forward and backward passes as three forward ones."""
+    return 3.0 * row["macs"] * examples * epochs * len(row["seeds"])
+
+
 def architecture_columns(architecture: Architecture) -> dict[str, Any]:
     """Return an architecture's fields as columns of the trial table."""
     columns = architecture.to_dict()

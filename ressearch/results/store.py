@@ -255,10 +255,7 @@ def load(directory: str | Path) -> Results:
         StudyError: the directory is missing or holds no study, or a file in it is damaged.
     """
     path = localise(directory)
-    if not path.is_dir():
-        raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
-    if not (path / RUN_FILE).is_file():
-        raise StudyError(f"{directory}: holds no study (no {RUN_FILE})")
+    require_study(path, directory)
     run = read_run(path)
     if (path / JOURNAL).is_file():
         tables = _replay(path / JOURNAL)
@@ -308,6 +305,14 @@ def _cut_last_line(journal: Path) -> None:
         end = data.rfind(b"\n") + 1
         if end < len(data):
             file.truncate(end)
+
+
+def require_study(path: Path, name: str | Path) -> None:
+    """Raise StudyError if a directory holds no study; `name` is what the user calls it."""
+    if not path.is_dir():
+        raise StudyError(f"{name}: no such directory; `ressearch run STUDY.yaml --out {name}` makes one")
+    if not (path / RUN_FILE).is_file():
+        raise StudyError(f"{name}: holds no study (no {RUN_FILE})")
 
 
 def read_run(directory: Path) -> dict[str, Any]:

@@ -64,6 +64,6 @@ def _plainly(name: str, callback: Any) -> Any:
     return callback
 
 
-def callbacks(study: Study, directory: Path, phase: str) -> list[Any]:
+def callbacks(study: Study, directory: Path) -> list[Any]:
     """Return the callbacks that a study asks for."""
     return [LOGGERS[name](study, directory) for name in study.loggers]

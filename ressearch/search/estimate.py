@@ -14,7 +14,6 @@ from scipy.optimize import nnls
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost, cost
-from ressearch.data import Lazy
 from ressearch.search.runner import share
 from ressearch.space import SearchSpace
 from ressearch.training.choose import choose, step_seconds
@@ -47,7 +46,7 @@ def check(study: Study) -> dict[str, Any]:
         "refused": dict(space.refusals().most_common(_REASONS)) if is_complete else {},
         "matched": _matched(space, [price for price, _ in priced]),
         "data": study.dataset.source,
-        "memory": "decoded when needed" if isinstance(study.dataset.inputs, Lazy) else "resident",
+        "memory": study.dataset.memory,
         "trials": study.planned_trials,
         "seeds": len(study.recipe.seeds),
         "epochs": study.recipe.epochs,

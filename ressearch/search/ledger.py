@@ -8,6 +8,7 @@ from typing import Any
 from ray import tune
 
 from ressearch.results import Store
+from ressearch.results.schema import macs_trained
 from ressearch.search.study import Study
 
 _FEW = 5
@@ -27,12 +28,11 @@ class Ledger(tune.Stopper):
         self._study, self._store, self._phase = study, store, phase
         self.epochs, self.macs = 0, 0.0
         self._outcomes: Counter[str] = Counter()
-        examples = len(study.splits().train)
+        self._examples = len(study.splits().train)
         for row in self._rows():
-            self.add_epochs(row, row["epochs"], examples)
+            self.add_epochs(row, row["epochs"])
             if row["status"] != "running":
                 self._outcomes[row["status"]] += 1
-        self._examples = examples
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's own snapshot nothing."""
@@ -41,11 +41,10 @@ class Ledger(tune.Stopper):
     def _rows(self) -> list[dict[str, Any]]:
         return [row for row in self._store.tables.trials.values() if row["phase"] == self._phase]
 
-    def add_epochs(self, row: dict[str, Any], epochs: int, examples: int | None = None) -> None:
+    def add_epochs(self, row: dict[str, Any], epochs: int) -> None:
         """Count epochs that a trial trained."""
-        replicate_epochs = epochs * len(row["seeds"])
-        self.epochs += replicate_epochs
-        self.macs += 3.0 * row["macs"] * (examples or self._examples) * replicate_epochs
+        self.epochs += epochs * len(row["seeds"])
+        self.macs += macs_trained(row, self._examples, epochs)
 
     def add_end(self, status: str) -> None:
         """Count a trial that ended."""

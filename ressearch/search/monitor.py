@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ressearch.cost import format_count
-from ressearch.results.schema import PHASES
+from ressearch.results.schema import PHASES, is_open
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
@@ -97,7 +97,7 @@ class PlainMonitor(Monitor):
         """Say what starts."""
         super().begins(rows, concurrency)
         at_once = f"{concurrency} at a time" if concurrency > 1 else "one at a time"
-        ended = sum(row["status"] not in ("running", "interrupted") for row in rows.values())
+        ended = sum(not is_open(row) for row in rows.values())
         before = f", {ended} of them ended before" if rows else ""
         self._say(f"{self.study.name}: {self.planned} trials{before}, {at_once}, into {self.directory}")
 

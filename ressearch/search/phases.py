@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ressearch.proposals import RandomTrial
 from ressearch.results import Store
-from ressearch.results.schema import architecture_of
+from ressearch.results.schema import architecture_of, is_open
 from ressearch.search.schedulers import PAUSING, SCHEDULERS, bracket_trials, replay
 from ressearch.search.study import OBJECTIVES, Study
 from ressearch.training import Recipe
@@ -66,17 +66,13 @@ def _rows(store: Store, phase: str) -> list[Row]:
     return [row for _, row in sorted(store.tables.trials.items()) if row["phase"] == phase]
 
 
-def _is_open(row: Row) -> bool:
-    return row["status"] in ("running", "interrupted")
-
-
 def _search(study: Study, store: Store, directory: Path) -> Phase:
     from ressearch.search.proposer import Proposer
 
     rows = _rows(store, "search")
     scheduler = _scheduler(study)
     replay(scheduler, study.search.scheduler.name, _curves(store, rows))
-    left = study.planned_trials - sum(not _is_open(row) for row in rows)
+    left = study.planned_trials - sum(not is_open(row) for row in rows)
     chosen = study.search.scheduler
     at_once = bracket_trials(study.recipe.epochs, **chosen.options) if chosen.name in PAUSING else None
     return Phase("search", study.recipe, Proposer(study, rows, directory), scheduler, left, at_once)
@@ -92,7 +88,7 @@ def _scheduler(study: Study) -> TrialScheduler:
 
 def _curves(store: Store, rows: Sequence[Row]) -> dict[int, list[dict[str, Any]]]:
     """Return the epochs of the trials that have ended, as they reported them."""
-    epochs: dict[int, dict[int, list[dict[str, Any]]]] = {row["trial"]: {} for row in rows if not _is_open(row)}
+    epochs: dict[int, dict[int, list[dict[str, Any]]]] = {row["trial"]: {} for row in rows if not is_open(row)}
     for point in store.tables.curves:
         if point["trial"] in epochs:
             epochs[point["trial"]].setdefault(point["epoch"], []).append(point)
@@ -121,7 +117,7 @@ def _listed(
     first = min((row["trial"] for row in rows), default=len(store.tables.trials))
     wanted = configs(first)
     started = {row["trial"] for row in rows}
-    todo = [config_of(study, row) for row in rows if _is_open(row)]
+    todo = [config_of(study, row) for row in rows if is_open(row)]
     todo += [config for config in wanted if config["trial"] not in started]
     return Phase(name, recipe, Fixed(study, iter(todo)), FIFOScheduler(), len(todo))
 

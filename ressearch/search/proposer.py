@@ -32,7 +32,7 @@ from ressearch.cost import cost, measure_latency
 from ressearch.domains import label
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError, StudyError
 from ressearch.proposals import Answers, RandomTrial
-from ressearch.results.schema import architecture_of
+from ressearch.results.schema import architecture_of, is_open
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import OBJECTIVES, Study
 
@@ -112,7 +112,7 @@ class Proposer(Fixed):
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._study = study
         self._next_trial = len(rows)
-        self._open = deque(row for row in rows if row["status"] in ("running", "interrupted"))
+        self._open = deque(row for row in rows if is_open(row))
         self._seen: set[Point] = {_point(study, row) for row in rows}
         self._asked: dict[str, tuple[optuna.Trial, Architecture]] = {}
         self._trials: dict[int, optuna.Trial] = {}
@@ -156,7 +156,7 @@ class Proposer(Fixed):
             row = by_proposal.get(frozen.number)
             if row is None:  # proposed, but never started
                 self._optuna.tell(trial, state=TrialState.FAIL)
-            elif row["status"] in ("running", "interrupted"):
+            elif is_open(row):
                 self._trials[row["trial"]] = trial
             else:
                 self._tell(trial, architecture_of(row), row if row["val_accuracy"] is not None else None)
@@ -164,8 +164,7 @@ class Proposer(Fixed):
     def _enqueue(self, optuna_study: optuna.Study) -> None:
         for point in self._study.search.points:
             if isinstance(point, dict):
-                answers = {key: tuple(value) if isinstance(value, list) else value for key, value in point.items()}
-                optuna_study.enqueue_trial({key: label(value) for key, value in answers.items()})
+                optuna_study.enqueue_trial({key: label(value) for key, value in point.items()})
 
     def _draw_again(self, sampler: optuna.samplers.BaseSampler, proposals: int) -> None:
         """Have a random sampler draw what it drew before, so that it goes on as if it had not been stopped."""

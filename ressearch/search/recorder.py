@@ -11,6 +11,7 @@ from ray import tune
 from ressearch.architecture import Architecture
 from ressearch.cost import cost
 from ressearch.results import Store
+from ressearch.results.schema import macs_trained
 from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
@@ -121,19 +122,13 @@ class Recorder(tune.Callback):
             device=result.get("device"),
             engine=result.get("engine"),
             **scores,
-            **self.spent(row),
+            device_seconds=row["train_seconds"] * self._devices,
+            macs_trained=macs_trained(row, self._examples, row["epochs"]),
         )
         self._ledger.add_end(status)
         self._monitor.ended(row)
         if self._store.broken is None:
             self._remove_checkpoint(row["trial"])
-
-    def spent(self, row: dict[str, Any]) -> dict[str, float]:
-        """Return what a trial has spent so far."""
-        return {
-            "device_seconds": row["train_seconds"] * self._devices,
-            "macs_trained": 3.0 * row["macs"] * self._examples * row["epochs"] * len(row["seeds"]),
-        }
 
     def _remove_checkpoint(self, trial: int) -> None:
         with contextlib.suppress(OSError):

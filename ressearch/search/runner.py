@@ -28,10 +28,18 @@ import filelock
 import torch
 
 from ressearch.cost import cost
-from ressearch.data import Lazy
 from ressearch.errors import ResourceError, StudyError
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
-from ressearch.results.store import JOURNAL, RUN_FILE, STUDY_FILE, TRIALS_FILE, Store, read_run, write_run
+from ressearch.results.store import (
+    JOURNAL,
+    RUN_FILE,
+    STUDY_FILE,
+    TRIALS_FILE,
+    Store,
+    read_run,
+    require_study,
+    write_run,
+)
 from ressearch.search.callbacks import callbacks
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
@@ -162,10 +170,7 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
     """
     mirror = Mirror(str(directory)) if is_url(directory) else None
     path = mirror.pull() if mirror else Path(directory)
-    if not path.is_dir():
-        raise StudyError(f"{directory}: no such directory; `ressearch run STUDY.yaml --out {directory}` makes one")
-    if not (path / RUN_FILE).is_file():
-        raise StudyError(f"{directory}: holds no study (no {RUN_FILE})")
+    require_study(path, directory)
     record = read_run(path)
     if record.get("is_complete"):
         return directory
@@ -365,7 +370,7 @@ def _tune(
             stop=ledger,
             callbacks=[
                 Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name),
-                *callbacks(study, directory, phase.name),
+                *callbacks(study, directory),
             ],
             verbose=0,
         ),
@@ -415,7 +420,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "num_classes": len(study.dataset.classes),
         "data_source": study.dataset.source,
         "class_counts": dict(zip(study.dataset.classes, study.dataset.labels.bincount().tolist(), strict=True)),
-        "memory": "decoded when needed" if isinstance(study.dataset.inputs, Lazy) else "resident",
+        "memory": study.dataset.memory,
         "examples": {part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")},
         "concurrency": None,
         "cpus_per_trial": None,

@@ -136,10 +136,6 @@ def _to_mapping(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _to_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -340,7 +336,7 @@ class Study(BaseModel):
                     if not space.budget.allows(price):
                         raise BudgetError(f"{point} is beyond the constraints ({space.budget})")
                     continue
-                answers = Answers({key: label(_listed(value)) for key, value in point.items()}, RandomTrial(0))
+                answers = Answers({key: label(value) for key, value in point.items()}, RandomTrial(0))
                 space.suggest(answers)
             except BudgetError as error:
                 if isinstance(point, str):
