@@ -20,7 +20,7 @@ from common import save
 
 from ressearch import Study, load
 from ressearch.report.statistics import mean_interval
-from ressearch.search.runner import start_ray
+from ressearch.search.cluster import start_ray
 
 SPACE = {
     "block": ["basic", "bottleneck", "single"],

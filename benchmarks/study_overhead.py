@@ -19,8 +19,9 @@ import ray
 from common import save
 
 from ressearch import Study, load
+from ressearch.search.cluster import start_ray
 from ressearch.search.monitor import Monitor
-from ressearch.search.runner import available_cpus, start_ray
+from ressearch.search.resources import available_cpus
 
 
 class Watch(Monitor):

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ressearch.architecture import Architecture
-from ressearch.cost import breakdown, cost, format_count, parse_count
+from ressearch.cost import breakdown, cost
 from ressearch.errors import ArchitectureError, RessearchError, nearest
 from ressearch.layers import Shape
 from ressearch.presets import PRESETS, published_input
 from ressearch.skips import SKIPS
+from ressearch.units import format_count, parse_count
 
 _console = Console(highlight=False)
 

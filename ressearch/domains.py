@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ressearch.architecture import CHOICES, Architecture
-from ressearch.cost import parse_count
 from ressearch.errors import SpaceError, nearest
 from ressearch.families import Match
 from ressearch.proposals import Trial
 from ressearch.skips import skip_options
+from ressearch.units import parse_count
 
 REGNET_KEYS = ("w0", "wa", "wm")
 FAMILY_KEYS = ("depth", "blocks_per_stage", "width", "stages", *REGNET_KEYS)

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from ressearch.architecture import Architecture
 from ressearch.blocks import get_block, weighted_layers
-from ressearch.cost import cost, format_count
+from ressearch.cost import cost
 from ressearch.errors import ArchitectureError
 from ressearch.layers import Shape
 from ressearch.skips import SKIPS, Dense
 from ressearch.stems import STEMS
+from ressearch.units import format_count
 
 
 def depths_for(

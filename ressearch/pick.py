@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Budget, Cost, cost, format_count
+from ressearch.cost import Budget, Cost, cost
 from ressearch.errors import BudgetError, StudyError
 from ressearch.results import load
 from ressearch.results.schema import architecture_of
+from ressearch.units import format_count
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from strategies import architectures, counted, input_shape, saved_numbers, without_memory
 
 from ressearch import Architecture, cost, plan
-from ressearch.cost import Budget, Cost, breakdown, format_count, parse_count
+from ressearch.cost import Budget, Cost, breakdown
 from ressearch.errors import ArchitectureError
 from ressearch.layers import Layer, Norm
 from ressearch.network import Chain, Residual
+from ressearch.units import format_count, parse_count
 
 FIGURES = json.loads((Path(__file__).parent / "published.json").read_text())
 PUBLISHED = FIGURES["networks"]

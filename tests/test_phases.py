@@ -13,9 +13,9 @@ import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
 from ressearch.report.statistics import hypervolume
+from ressearch.search.cluster import start_ray
 from ressearch.search.ledger import Ledger
 from ressearch.search.proposer import OPTUNA_FILE, Proposer
-from ressearch.search.runner import start_ray
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS, bracket_trials, replay
 

@@ -7,7 +7,7 @@ import torch
 
 from ressearch import Architecture, Study, build, cost, load
 from ressearch.search.proposer import Proposer
-from ressearch.search.runner import pack
+from ressearch.search.resources import pack
 from ressearch.search.trial import TrialSpec, TrialTrainable, from_arrays, to_arrays
 from ressearch.training import Engine, Recipe
 from ressearch.training.choose import Choice, choose

@@ -15,11 +15,12 @@ from matplotlib.path import Path as Curve
 
 from ressearch.architecture import Architecture
 from ressearch.attention import Attention
-from ressearch.cost import PartCost, breakdown, cost, format_count, input_channels
+from ressearch.cost import PartCost, breakdown, cost, input_channels
 from ressearch.layers import Activation, Affine, Conv, Dropout, Layer, Linear, Norm, Shape, SqueezeExcite
 from ressearch.merges import Concatenation
 from ressearch.network import Block, Plan, Residual, plan
 from ressearch.skips import SKIPS
+from ressearch.units import format_count
 
 _PALETTE = sns.color_palette("colorblind", 10)
 _INK, _FAINT = "0.15", "0.45"

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ressearch.cost import format_count
 from ressearch.results import Results
+from ressearch.units import format_count
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ressearch.cost import format_count
 from ressearch.report import plots  # noqa: F401  (registers the plots)
 from ressearch.report.figures import PLOTS, Plot, style
 from ressearch.report.statistics import Interval, mean_interval, proportion_error
 from ressearch.report.tables import PageTable, csv_tables, finalists_table, page_tables
 from ressearch.results import Results
+from ressearch.units import format_count
 
 
 @dataclass(frozen=True)

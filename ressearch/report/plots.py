@@ -12,7 +12,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ressearch.cost import format_count
 from ressearch.report.figures import (
     PRE,
     Plot,
@@ -27,6 +26,7 @@ from ressearch.report.figures import (
 from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import replicates
+from ressearch.units import format_count
 
 
 def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ressearch.cost import format_count
 from ressearch.report.plots import depth_table
 from ressearch.report.statistics import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
+from ressearch.units import format_count
 
 _LISTED = 10
 

@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost, cost
-from ressearch.search.runner import share
+from ressearch.search.resources import trial_resources
 from ressearch.space import SearchSpace
 from ressearch.training.choose import choose, step_seconds
 
@@ -29,7 +29,7 @@ def check(study: Study) -> dict[str, Any]:
 
     Raises ResourceError if a trial asks for more than this machine has.
     """
-    cpus, gpus, concurrency = share(study)
+    cpus, gpus, concurrency = trial_resources(study)
     networks, is_complete = _networks(study)
     space = study.search_space
     priced = sorted(

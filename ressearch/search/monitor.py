@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ressearch.cost import format_count
 from ressearch.results.schema import PHASES, is_open
+from ressearch.units import format_count
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study

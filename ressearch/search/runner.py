@@ -11,24 +11,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
-import logging
-import math
 import os
 import platform
-import secrets
 import shlex
 import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 import torch
 
-from ressearch.cost import cost
-from ressearch.errors import ResourceError, StudyError
+from ressearch.errors import StudyError
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
 from ressearch.results.store import (
     JOURNAL,
@@ -41,99 +37,22 @@ from ressearch.results.store import (
     write_run,
 )
 from ressearch.search.callbacks import callbacks
+from ressearch.search.cluster import cluster_size, ray_running
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
+from ressearch.search.resources import Slots, available_cpus, trial_resources
 from ressearch.search.study import Study
 
 LOCK_FILE = ".lock"
 
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Results are kept in our own journal; Tune's loggers and frequent snapshots would only write them again.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    # A diverged or failed trial ends with a result that has no metric.
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
-
-
-def available_cpus() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def share(study: Study, cpus: int | None = None, gpus: int | None = None) -> tuple[float, float, int]:
-    """Return (CPU cores, GPUs) of a trial and how many trials run at once.
-
-    Args:
-        study: whose trials.
-        cpus: how many cores there are; None counts this machine's.
-        gpus: how many GPUs there are; None counts this machine's.
-
-    Raises ResourceError if a trial asks for more than there is.
-    """
-    cpus = available_cpus() if cpus is None else cpus
-    gpus = torch.cuda.device_count() if gpus is None else gpus
-    resources = study.resources
-    gpus_per_trial = resources.gpus_per_trial
-    if gpus_per_trial is None:
-        has_gpu_here = gpus and torch.cuda.is_available()
-        memory = torch.cuda.get_device_properties(0).total_memory if has_gpu_here else _USUAL_MEMORY
-        gpus_per_trial = pack(study, memory) if gpus else 0.0
-    for key, asked, there in (
-        ("cpus_per_trial", resources.cpus_per_trial, cpus),
-        ("gpus_per_trial", gpus_per_trial, gpus),
-    ):
-        if asked > there:
-            name = "GPUs" if key.startswith("gpu") else "CPU cores"
-            place = study.place("resources", key)
-            raise ResourceError(f"{place}: {asked:g} {name} a trial, but this machine has {there}")
-    if 1 < gpus_per_trial != int(gpus_per_trial):
-        place = study.place("resources", "gpus_per_trial")
-        raise ResourceError(f"{place}: {gpus_per_trial:g} is neither a fraction below 1 nor a whole number")
-    at_once = math.floor(cpus / resources.cpus_per_trial + 1e-9)
-    if gpus_per_trial:
-        per_gpu = math.floor(1 / gpus_per_trial + 1e-9) if gpus_per_trial <= 1 else 0
-        at_once = min(at_once, gpus * per_gpu if per_gpu else gpus // int(gpus_per_trial))
-    return resources.cpus_per_trial, gpus_per_trial, min(at_once, resources.concurrency or at_once)
-
-
-_CONTEXT = 700 * 2**20
-"""Bytes of GPU memory that a process needs besides its tensors."""
-_SLACK = 2.0
-"""How much more than the lower bound a trial is given."""
-_MOST_A_GPU = 16
-_USUAL_MEMORY = 16 * 2**30
-"""Bytes of a GPU of a cluster, where this machine has none to look at."""
 _RESTARTS = 3
 """How often a trial whose process was lost goes on from its checkpoint before it counts as failed."""
-
-
-def pack(study: Study, gpu_memory: int) -> float:
-    """Return the share of a GPU that a trial needs, so that as many run on one as its memory holds.
-
-    The dearest of some networks of the space decides, by the lower bound on training memory that its cost gives.
-
-    Args:
-        study: whose trials.
-        gpu_memory: bytes of one GPU.
-    """
-    recipe, space = study.recipe, study.search_space
-    states, width = recipe.optimizer_states, recipe.bytes_per_number
-    need = max(
-        cost(one, space.input_shape, space.num_classes).training_memory(recipe.batch_size, states, width)
-        for one in space.sample(200, study.seed)
-    )
-    a_trial = _SLACK * need * len(recipe.seeds) + _CONTEXT
-    return 1 / max(1, min(_MOST_A_GPU, int(gpu_memory / a_trial)))
 
 
 def run(study: Study, out: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
     """Carry `study` out into a directory or URL; see `Study.run`."""
     if address is None:
-        share(study)  # refuse what this machine cannot do before anything is written
+        trial_resources(study)  # refuse what this machine cannot do before anything is written
     if not is_url(out):
         return _run(study, Path(out), monitor, address)
     mirror = Mirror(str(out))
@@ -178,7 +97,7 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
         raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
     study = Study.from_directory(path)
     if address is None:
-        share(study)
+        trial_resources(study)
     with _locked(path):
         record.setdefault("resumed_at", []).append(_utc())
         record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)
@@ -201,12 +120,11 @@ def _carry_out(
     interrupted, ran_through = False, False
     write_run(directory, record)
     try:
-        with monitor.watching(study, directory), _ray(address):
-            cpus, gpus, concurrency = share(study, *_there(address))
-            record.update(concurrency=concurrency, cpus_per_trial=cpus, gpus_per_trial=gpus)
+        with monitor.watching(study, directory), ray_running(address):
+            slots = trial_resources(study, *cluster_size(address))
+            record.update(concurrency=slots.concurrency, cpus_per_trial=slots.cpus, gpus_per_trial=slots.gpus)
             write_run(directory, record)
-            monitor.begins(store.tables.trials, concurrency)
-            slots = Slots(cpus, gpus, concurrency)
+            monitor.begins(store.tables.trials, slots.concurrency)
             for phase in phases(study, store, directory):
                 failure, interrupted = _tune(study, phase, directory, store, monitor, slots)
                 if failure or interrupted:
@@ -245,14 +163,6 @@ def _locked(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-class Slots(NamedTuple):
-    """What a trial gets, and how many run at once."""
-
-    cpus: float
-    gpus: float
-    concurrency: int
-
-
 def _claim(directory: Path) -> None:
     """Make the directory ours. Raises StudyError if something is in it."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -266,64 +176,6 @@ def _claim(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudyError(f"{directory}: cannot be made: {(error.strerror or str(error)).lower()}") from None
-
-
-@contextlib.contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    """Have Ray running: as the caller started it, else a cluster's, else started and ended here."""
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        yield
-        return
-    start_ray(address)
-    import ray
-
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def start_ray(address: str | None = None) -> None:
-    """Start Ray on this machine alone, without dashboard or usage statistics; or join the cluster at an address.
-
-    What we start listens on the loopback address, and answers only who knows a token that is made for it.
-
-    Raises ResourceError if there is no cluster there.
-    """
-    os.environ.update({key: value for key, value in _ENVIRONMENT.items() if key not in os.environ})
-    if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:  # Ray reads it on import
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
-    import ray
-
-    for name in ("ray", "ray.tune"):  # a trial that fails is recorded with its reason; no traceback besides
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if address is not None:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:
-            said = str(error).strip().splitlines()[0][:200]
-            raise ResourceError(f"--address {address}: no Ray cluster answers ({said})") from None
-        return
-    ray.init(
-        address="local",
-        num_cpus=available_cpus(),
-        num_gpus=torch.cuda.device_count(),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=256 * 1024**2,
-        _node_ip_address="127.0.0.1",
-    )
-
-
-def _there(address: str | None) -> tuple[int, int]:
-    """Return the (CPU cores, GPUs) that there are for trials."""
-    import ray
-
-    if address is None:
-        return available_cpus(), torch.cuda.device_count()
-    resources = ray.cluster_resources()
-    return int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
 
 
 def _tune(

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from ressearch.architecture import Architecture
-from ressearch.cost import Budget, cost, parse_count, parse_duration
+from ressearch.cost import Budget, cost
 from ressearch.data import Dataset, Options, Splits, find, load_dataset, split
 from ressearch.domains import label
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
@@ -35,6 +35,7 @@ from ressearch.search.callbacks import LOGGERS
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.space import SearchSpace
 from ressearch.training.recipe import Recipe
+from ressearch.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
     from ressearch.search.monitor import Monitor
