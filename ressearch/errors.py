@@ -43,3 +43,8 @@ def nearest(name: object, known: Iterable[object]) -> str:
     names = [str(item) for item in known]
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+
+
+def first_line(problem: BaseException) -> str:
+    """Return the first line of what an exception says, of at most 300 characters."""
+    return (str(problem).strip().splitlines() or ["no message"])[0][:300]

@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost, cost
-from ressearch.search.resources import trial_resources
+from ressearch.search.resources import trial_device, trial_resources
 from ressearch.space import SearchSpace
 from ressearch.training.choose import choose, step_seconds
 
@@ -108,7 +108,7 @@ def _seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads: int
 
 def _step_seconds(study: Study, architecture: Architecture) -> float:
     """Time a step of one replicate, run as a trial would run it."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = trial_device(study.resources.gpus_per_trial)
     shape, classes = study.dataset.input_shape, len(study.dataset.classes)
     recipe = study.recipe
     choice = choose(architecture, shape, classes, recipe, device)

@@ -33,6 +33,7 @@ from ressearch.domains import label
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError, StudyError
 from ressearch.proposals import Answers, RandomTrial
 from ressearch.results.schema import architecture_of, is_open
+from ressearch.search.resources import trial_device
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import OBJECTIVES, Study
 
@@ -271,7 +272,7 @@ def quick(study: Study) -> Callable[[Architecture], bool]:
     if bound is None:
         return lambda architecture: True
     space, threads = study.search_space, max(1, round(study.resources.cpus_per_trial))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = trial_device(study.resources.gpus_per_trial)
 
     @functools.cache
     def is_quick(architecture: Architecture) -> bool:

@@ -62,13 +62,14 @@ def trial_resources(study: Study, cpus: int | None = None, gpus: int | None = No
             name = "GPUs" if key.startswith("gpu") else "CPU cores"
             place = study.place("resources", key)
             raise ResourceError(f"{place}: {asked:g} {name} a trial, but this machine has {there}")
-    if 1 < gpus_per_trial != int(gpus_per_trial):
+    if gpus_per_trial > 1:
         place = study.place("resources", "gpus_per_trial")
-        raise ResourceError(f"{place}: {gpus_per_trial:g} is neither a fraction below 1 nor a whole number")
+        raise ResourceError(
+            f"{place}: {gpus_per_trial:g} GPUs per trial, but a trial trains on one: expected at most 1"
+        )
     at_once = math.floor(cpus / resources.cpus_per_trial + 1e-9)
     if gpus_per_trial:
-        per_gpu = math.floor(1 / gpus_per_trial + 1e-9) if gpus_per_trial <= 1 else 0
-        at_once = min(at_once, gpus * per_gpu if per_gpu else gpus // int(gpus_per_trial))
+        at_once = min(at_once, gpus * math.floor(1 / gpus_per_trial + 1e-9))
     return Slots(resources.cpus_per_trial, gpus_per_trial, min(at_once, resources.concurrency or at_once))
 
 
@@ -89,3 +90,13 @@ def pack(study: Study, gpu_memory: int) -> float:
     )
     a_trial = _SLACK * need * len(recipe.seeds) + _CONTEXT
     return 1 / max(1, min(_MOST_A_GPU, int(gpu_memory / a_trial)))
+
+
+def trial_device(gpus: float | None) -> torch.device:
+    """Return the device that a trial trains on.
+
+    Args:
+        gpus: what it reserved of GPUs. A trial that reserved none uses none, even where it could see one; None takes a
+            GPU where there is one.
+    """
+    return torch.device("cuda" if gpus != 0 and torch.cuda.is_available() else "cpu")

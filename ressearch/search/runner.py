@@ -195,6 +195,7 @@ def _tune(
         phase.recipe,
         threads=max(1, round(slots.cpus)),
         classes=len(study.dataset.classes),
+        gpus=slots.gpus,
         checkpoints=f"{store.mirror.url if store.mirror else directory.resolve()}/{CHECKPOINTS}",
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,

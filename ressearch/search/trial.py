@@ -23,8 +23,9 @@ from ray import tune
 
 from ressearch.architecture import Architecture
 from ressearch.data import Lazy, Split, Splits
-from ressearch.errors import StudyError
+from ressearch.errors import StudyError, first_line
 from ressearch.results.store import to_record
+from ressearch.search.resources import trial_device
 from ressearch.training import Diverged, Engine, Recipe, checkpoint
 
 _GRACE = 10.0
@@ -42,6 +43,7 @@ class TrialSpec:
         checkpoints: directory (or URL) of checkpoints, one file a trial; None writes none.
         time_limit: seconds after which a trial has failed; None has no limit.
         is_final: score the test part after the last epoch (finalists alone).
+        gpus: what a trial reserves of GPUs; 0 trains on the CPU, whatever the machine has.
     """
 
     recipe: Recipe
@@ -50,6 +52,7 @@ class TrialSpec:
     checkpoints: str | None = None
     time_limit: float | None = None
     is_final: bool = False
+    gpus: float = 0.0
 
     def checkpoint(self, trial: int) -> str | None:
         """Return the path (or URL) of a trial's checkpoint."""
@@ -103,7 +106,7 @@ class TrialTrainable(tune.Trainable):
         assert data is not None
         self._spec = spec
         torch.set_num_threads(spec.threads)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = trial_device(spec.gpus)
         self._splits = from_arrays(data, self._device)
         self.reset_config(config)
 
@@ -167,9 +170,9 @@ class TrialTrainable(tune.Trainable):
         except Diverged as problem:
             return self._end("diverged", str(problem))
         except (torch.OutOfMemoryError, MemoryError) as problem:
-            return self._end("failed", f"out of memory: {_first_line(problem)}")
+            return self._end("failed", f"out of memory: {first_line(problem)}")
         except Exception as problem:
-            return self._end("failed", f"{type(problem).__name__}: {_first_line(problem)}")
+            return self._end("failed", f"{type(problem).__name__}: {first_line(problem)}")
         results = self._history[-1]
         # After a restart the study may not know the epochs that this trial had trained before: tell them again.
         told = self._history[-1:] if self._is_told else self._history
@@ -250,7 +253,3 @@ class TrialTrainable(tune.Trainable):
         where = self._where()
         self._engine = None
         return {"outcome": outcome, "reason": reason, "done": True, **where}
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).strip().splitlines() or ["no message"])[0][:300]

@@ -24,6 +24,7 @@ from ressearch.data.batches import Batch, Resident, evaluation_batches, training
 from ressearch.network import build_replicates
 from ressearch.replicated import replicate_state, set_generators
 from ressearch.training.graph import CapturedStep, why_not_captured
+from ressearch.training.optimizers import make_optimizer, restore_optimizer, set_learning_rate
 from ressearch.training.recipe import Recipe, Transfer
 from ressearch.training.transfer import mup
 
@@ -114,9 +115,9 @@ class Replicates:
         )
         self.averaged = self._averaged()
         set_generators(self.network, self._noise)
-        self._optimizer = self._make_optimizer(groups)
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.why_eager = why_not_captured(self.device, recipe, self.network)
+        self._optimizer = make_optimizer(groups, recipe, is_captured=self.why_eager is None)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self._captured: CapturedStep | None = None
 
     def _parameter_groups(self) -> list[dict[str, object]]:
@@ -140,26 +141,11 @@ class Replicates:
             for (is_decayed, factor), params in groups.items()
         ]
 
-    def _make_optimizer(self, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        # On a GPU the rate is a tensor, so that a captured step reads it anew.
-        lr: float | Tensor = torch.tensor(recipe.peak_lr, device=self.device) if self.device.type == "cuda" else 0.0
-        if recipe.optimizer == "sgd":
-            return torch.optim.SGD(groups, lr, recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
-        return torch.optim.AdamW(groups, lr, fused=True)
-
     def _averaged(self) -> AveragedModel | None:
         if self.recipe.ema is None:
             return None
         average = get_ema_multi_avg_fn(self.recipe.ema)
         return AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
-
-    def _set_lr(self, lr: float) -> None:
-        for group in self._optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr * group["factor"])
-            else:
-                group["lr"] = lr * group["factor"]
 
     def _join(self, inputs: Tensor) -> Tensor:
         """Lay the replicates' inputs, shape (K, batch, …), side by side along the channels."""
@@ -193,7 +179,7 @@ class Replicates:
             self.train_data, recipe.batch_size, self._order, recipe.augmentation, self.classes
         ):
             lr = learning_rate(recipe, self._step, self._steps_per_epoch)
-            self._set_lr(lr)
+            set_learning_rate(self._optimizer, lr)
             loss, hits = self._run_step(batch)
             losses.append(loss)
             correct += hits
@@ -219,8 +205,8 @@ class Replicates:
         if self.why_eager is not None:
             return self.step(joined)
         if self._captured is None:
-            self._captured = CapturedStep(self.step)
-        loss, hits = self._captured(joined)
+            self._captured = CapturedStep()
+        loss, hits = self._captured(self.step, joined)
         self.why_eager = self._captured.why_failed
         return loss, hits
 
@@ -314,7 +300,8 @@ class Replicates:
         """Go on from what `state_dict` returned."""
         self.epoch, self._step = state["epoch"], state["step"]
         self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self._optimizer, state["optimizer"])
+        self._captured = None  # a graph holds the tensors that were there when it was captured
         self._scaler.load_state_dict(state["scaler"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
