@@ -228,8 +228,8 @@ class ResourcesSection(_Section):
 
     Attributes:
         cpus_per_trial: CPU cores, also its threads.
-        gpus_per_trial: GPUs, a fraction or 1; 0 trains on the CPU, whatever the machine has; None packs as many trials on a
-            GPU as its memory holds.
+        gpus_per_trial: GPUs, a fraction or 1; 0 trains on the CPU, whatever the machine has; None packs as many trials
+            on a GPU as its memory holds.
         concurrency: most trials at once; None is as many as the machine holds.
         trial_time_limit: seconds (or ``10m``) after which a trial has failed; None has no limit.
         max_failure_rate: the share of failed trials above which the study ends with an error.
