@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ressearch import Architecture, build
+from ressearch import Architecture, build, cost
 from ressearch.blocks import BLOCKS, SE_POSITIONS
 from ressearch.cost import Cost, input_channels
 from ressearch.errors import ArchitectureError
@@ -86,8 +86,21 @@ def architectures(draw: st.DrawFn) -> Architecture:
 
 
 def input_shape(architecture: Architecture, side: int = 16) -> Shape:
-    """A small input for an architecture."""
+    """A small input for an architecture, which the architecture may be too deep or too strided for."""
     return {"image": (2, side, side), "vector": (5,), "sequence": (side, 3)}[architecture.domain]
+
+
+@st.composite
+def networks(draw: st.DrawFn, side: int = 16, num_classes: int = 10) -> tuple[Architecture, Shape]:
+    """Architectures with a small input that each accepts: `cost` knows the input, `Architecture` and `build` do not."""
+    while True:
+        architecture = draw(architectures())
+        shape = input_shape(architecture, side)
+        try:
+            cost(architecture, shape, num_classes)
+        except ArchitectureError:
+            continue
+        return architecture, shape
 
 
 def counted(architecture: Architecture, shape: Shape, num_classes: int = 10) -> Cost:
