@@ -92,13 +92,14 @@ _address = click.option("--address", help="Join a running Ray cluster: auto, or 
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--out", help="Directory, or fsspec URL, to write [runs/NAME].")
 @_address
+@click.option("--repeat", metavar="DIRECTORY", help="Run networks as an earlier run did: grouping and layout.")
 @_set
-def run(study: Path, out: str | None, address: str | None, overrides: tuple[str, ...]) -> None:
+def run(study: Path, out: str | None, address: str | None, repeat: str | None, overrides: tuple[str, ...]) -> None:
     """Run a study."""
     from ressearch.search.study import Study
 
     checked = Study.from_file(study, overrides)
-    _say_done(checked.run(out, _monitor(), address))
+    _say_done(checked.run(out, _monitor(), address, repeat))
 
 
 @cli.command()
@@ -154,16 +155,21 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             f"matched    {matched['cost']} {format_count(matched['target'])}, deviations from {matched['lowest']:+.1%} "
             f"to {matched['highest']:+.1%}"
         )
-    _say(
-        f"trials     {found['trials']} x {found['seeds']} seeds x {found['epochs']} epochs, "
-        f"{found['concurrency']} at a time"
-    )
+    for name, plan in found["phases"].items():
+        _say(
+            f"{name:<10} {plan['trials']} trials x {plan['seeds']} seeds x {plan['epochs']} epochs, at most "
+            f"{plan['replicate_epochs']} epochs in all, about {_duration(plan['seconds'])}"
+        )
     for which in ("cheapest", "dearest"):
         one = found[which]
         sampled = "" if found["is_exhaustive"] else " (of 1000 sampled)"
         _say(f"{which:<10} {one['name']}{sampled}")
         _say(f"           depth {one['depth']}, {format_count(one['params'])} params, {format_count(one['macs'])} MACs")
-    _say(f"time       about {_duration(found['estimated_seconds'])} if nothing is stopped early, Ray's start aside")
+    _say(
+        f"total      {sum(plan['trials'] for plan in found['phases'].values())} trials, {found['replicate_epochs']} "
+        f"epochs, about {_duration(found['estimated_seconds'])} if nothing is stopped early; "
+        f"{found['concurrency']} trials at a time, Ray's start aside"
+    )
 
 
 @cli.command()

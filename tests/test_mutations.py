@@ -81,7 +81,7 @@ def spoil(text: str, chance: random.Random) -> str:
 def test_a_spoilt_study_file_is_checked_or_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, seed: int
 ) -> None:
-    monkeypatch.setattr(estimate, "_step_seconds", lambda study, architecture: 0.01)
+    monkeypatch.setattr(estimate, "_step_seconds", lambda study, architecture, examples: 0.01)
     file = tmp_path / "study.yaml"
     file.write_text(spoil(text, random.Random(seed)), encoding="utf-8")
     code: object = 0

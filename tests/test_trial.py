@@ -129,7 +129,7 @@ def test_mup_scales_each_kind_of_parameter_as_its_table_says() -> None:
 
 def test_how_seeds_run_follows_the_recipe_and_what_is_possible() -> None:
     def chosen(**changes: Any) -> Choice:
-        return choose(TINY, (1, 8, 8), 3, Recipe(**changes), CPU)
+        return choose(TINY, (1, 8, 8), 3, Recipe(**changes), CPU, 1000)
 
     assert chosen(seeds=1, channels_last=True) == Choice(is_grouped=False, channels_last=True)
     assert chosen(seeds=3, replicates="grouped", channels_last=False) == Choice(is_grouped=True, channels_last=False)

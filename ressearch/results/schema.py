@@ -79,6 +79,8 @@ TRIALS = pa.schema(
         ("macs_trained", pa.float64()),
         ("device", pa.string()),
         ("engine", pa.string()),
+        ("grouped", pa.bool_()),
+        ("channels_last", pa.bool_()),
         ("lr", pa.float64()),
         ("proposal", pa.int64()),
         ("answers", pa.string()),
@@ -90,8 +92,9 @@ TRIALS = pa.schema(
 """One row a trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
 `test_` columns are the finalists' alone (`of_trial` is whom they repeat); `proposal` is the trial's number in the
 Optuna study, and `answers` what its sampler chose for each key of the space (JSON); `lr` is the peak learning rate,
-`engine` how the seeds were run; `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the
-trial's share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three
+`engine` how the seeds were run, `grouped` (seeds as one network) and `channels_last` (memory layout) what a warm-up may
+have chosen of it; `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the trial's
+share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three
 forward ones. Then Architecture's fields: those that may be one number or one a stage are lists; `skip_options` and
 `recipe` are JSON."""
 

@@ -73,7 +73,8 @@ class Tables:
         elif kind == "reopen":
             self.trials[trial].update(status="running", reason=None, ended_at=None, began=at)
         elif kind == "epoch":
-            self._apply_epoch(self.trials[trial], event["results"])
+            self._apply_epoch(self.trials[trial], event.pop("results"))
+            self.trials[trial].update(event)
         else:
             row = self.trials[trial]
             row["wall_seconds"] += max(0.0, (event["ended_at"] - row["began"]) / 1000)
@@ -172,9 +173,9 @@ class Store:
         """Record that a trial that was interrupted goes on."""
         self._record("reopen", trial=trial)
 
-    def epoch(self, trial: int, results: Iterable[dict[str, Any]]) -> None:
-        """Record one epoch of every replicate of a trial."""
-        self._record("epoch", trial=trial, results=list(results))
+    def epoch(self, trial: int, results: Iterable[dict[str, Any]], **columns: Any) -> None:
+        """Record one epoch of every replicate of a trial; `columns` of the trial table that it is the first to know."""
+        self._record("epoch", trial=trial, results=list(results), **columns)
 
     def end(self, trial: int, status: str, reason: str | None, **columns: Any) -> None:
         """Record what became of a trial and what it spent."""

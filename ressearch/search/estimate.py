@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,18 @@ from ressearch.architecture import Architecture
 from ressearch.cost import Cost, cost
 from ressearch.search.resources import trial_device, trial_resources
 from ressearch.space import SearchSpace
-from ressearch.training.choose import choose, step_seconds
+from ressearch.training.choose import Choice, expect, step_seconds
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
 
 _LISTED, _TIMED, _REASONS = 5000, 5, 5
+_TOGETHER = 4
+"""Replicates that are timed together; more behave alike."""
+_WORK = {"cpu": 2e10, "cuda": 2e12}
+"""MACs of a step that is timed, about: a second or so."""
+_PATIENCE = 10.0
+"""Seconds after which no further network is timed."""
 
 
 def check(study: Study) -> dict[str, Any]:
@@ -36,8 +43,9 @@ def check(study: Study) -> dict[str, Any]:
         ((cost(one, space.input_shape, space.num_classes), one) for one in networks),
         key=lambda pair: pair[0].macs,
     )
-    seconds = _seconds(study, priced, max(1, round(cpus)))
-    epochs = study.recipe.epochs * len(study.recipe.seeds) * study.planned_trials
+    mean_macs = sum(price.macs for price, _ in priced) / len(priced)
+    seconds = epoch_seconds(study, priced, max(1, round(cpus)))
+    plans = phase_plans(study, seconds, mean_macs, concurrency)
     return {
         "name": study.name,
         "form": study.space.form,
@@ -50,14 +58,15 @@ def check(study: Study) -> dict[str, Any]:
         "trials": study.planned_trials,
         "seeds": len(study.recipe.seeds),
         "epochs": study.recipe.epochs,
-        "replicate_epochs": epochs,
+        "replicate_epochs": sum(plan.replicate_epochs for plan in plans.values()),
+        "phases": {name: plan._asdict() for name, plan in plans.items()},
         "cheapest": _entry(*priced[0]),
         "dearest": _entry(*priced[-1]),
         "is_exhaustive": is_complete,
         "cpus_per_trial": cpus,
         "gpus_per_trial": gpus,
         "concurrency": concurrency,
-        "estimated_seconds": round(seconds / concurrency, 1),
+        "estimated_seconds": round(sum(plan.seconds for plan in plans.values()), 1),
     }
 
 
@@ -84,33 +93,126 @@ def _entry(price: Cost, architecture: Architecture) -> dict[str, Any]:
     return {"name": architecture.name, "depth": architecture.depth, **price._asdict()}
 
 
-def _seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads: int) -> float:
-    """Estimate the training time of all trials, one after another, if none is stopped early.
+class PhasePlan(NamedTuple):
+    """What a phase of a study trains at most, and how long that takes about.
 
-    Times a step of a few networks across the space and fits time = a + b x depth + c x MACs, none negative.
+    Attributes:
+        trials: of the phase.
+        seeds: of each trial.
+        epochs: of each seed.
+        replicate_epochs: passes over the training data, summed over trials and seeds.
+        seconds: the trials as many at once as fit, Ray's start aside.
     """
-    places = sorted({round(place) for place in np.linspace(0, len(priced) - 1, _TIMED)})
+
+    trials: int
+    seeds: int
+    epochs: int
+    replicate_epochs: int
+    seconds: float
+
+
+def phase_plans(study: Study, epoch_seconds: float, mean_macs: float, concurrency: int) -> dict[str, PhasePlan]:
+    """Return what each phase of a study trains, if nothing is stopped early and its budget does not end it before.
+
+    Args:
+        study: whose.
+        epoch_seconds: of a replicate, in the mean over the space; finalists are priced by it too.
+        mean_macs: of a network, in the mean over the space.
+        concurrency: how many trials run at once.
+    """
+    recipe, search = study.recipe, study.search
+    seeds, examples = len(recipe.seeds), len(study.splits().train)
+
+    def plan(trials: int, seeds: int, epochs: int, most: float = math.inf) -> PhasePlan:
+        total = round(min(trials * seeds * epochs, most))
+        at_once = max(1, min(concurrency, trials))
+        return PhasePlan(trials, seeds, epochs, total, round(total * epoch_seconds / at_once, 1))
+
+    budget = search.budget
+    affordable = min(
+        math.inf if budget.epochs is None else budget.epochs,
+        math.inf if budget.macs_trained is None else budget.macs_trained / (3 * mean_macs * examples),
+    )
+    first = plan(study.planned_trials, seeds, recipe.epochs, affordable)
+    if budget.wall_time is not None and first.seconds > budget.wall_time:
+        share = budget.wall_time / first.seconds
+        first = first._replace(replicate_epochs=round(first.replicate_epochs * share), seconds=budget.wall_time)
+    plans = {"search": first}
+    if search.baseline is not None:
+        paid = max(1, round(first.replicate_epochs / seeds / recipe.epochs))
+        plans["baseline"] = plan(paid, seeds, recipe.epochs)
+    if search.finalists.count:
+        finalists = min(search.finalists.count, first.trials) + ("baseline" in plans)
+        plans["final"] = plan(finalists, search.finalists.seeds, search.finalists.epochs or recipe.epochs)
+    return plans
+
+
+def epoch_seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads: int) -> float:
+    """Estimate the time of a replicate's epoch, in the mean over the space.
+
+    Times a step of a few networks across the space and fits time = a + b x depth + c x MACs, none negative. Whatever
+    the networks cost, this takes some seconds (`_WORK`, `_PATIENCE`): of a dear one a step on fewer examples is timed,
+    one that is too dear even so is left to the fit.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        timed = [(priced[place], _step_seconds(study, priced[place][1])) for place in places]
+        timed = _timed(study, priced)
     finally:
         torch.set_num_threads(before)
-    features = np.array([[1.0, one.depth, price.macs] for (price, one), _ in timed])
-    scale = features.max(axis=0)
-    weights, _ = nnls(features / scale, np.array([seconds for _, seconds in timed]))
-    rows = np.array([[1.0, one.depth, price.macs] for price, one in priced]) / scale
-    mean_step = float((rows @ weights).mean())
+
+    def features(pairs: list[tuple[Cost, Architecture]]) -> np.ndarray:
+        if len(timed) == 1:
+            return np.array([[price.macs] for price, _ in pairs], dtype=float)
+        return np.array([[1.0, one.depth, price.macs] for price, one in pairs])
+
+    known = features([pair for pair, _ in timed])
+    scale = known.max(axis=0)
+    weights, _ = nnls(known / scale, np.array([seconds for _, seconds in timed]))
+    mean_step = float((features(priced) / scale @ weights).mean())
     examples = len(study.splits().train)
-    steps = max(1, examples // study.recipe.batch_size) * study.recipe.epochs
-    return mean_step * steps * len(study.recipe.seeds) * study.planned_trials
+    return mean_step * (examples // min(study.recipe.batch_size, examples))
 
 
-def _step_seconds(study: Study, architecture: Architecture) -> float:
-    """Time a step of one replicate, run as a trial would run it."""
-    device = trial_device(study.resources.gpus_per_trial)
+def _timed(study: Study, priced: list[tuple[Cost, Architecture]]) -> list[tuple[tuple[Cost, Architecture], float]]:
+    """Return some networks across the space, cheapest first, with the seconds of a step of one replicate."""
+    began = time.monotonic()
+    timed: list[tuple[tuple[Cost, Architecture], float]] = []
+    for place in sorted({round(place) for place in np.linspace(0, len(priced) - 1, _TIMED)}):
+        price, architecture = priced[place]
+        examples = _examples(study, price)
+        is_too_dear = 3 * price.macs * examples > 10 * _work(study)
+        if is_too_dear or (timed and time.monotonic() - began > _PATIENCE):
+            break
+        timed.append((priced[place], _step_seconds(study, architecture, examples)))
+    if timed:
+        return timed
+    stand_in = Architecture.preset("resnet20-cifar")  # even the cheapest is too dear to run here: MACs alone say it
+    shape, recipe = (3, 32, 32), study.recipe
+    seconds = step_seconds(stand_in, shape, 10, 2, recipe.precision, 1, _device(study), Choice(False, True), steps=2)
+    return [((cost(stand_in, shape), stand_in), seconds * recipe.batch_size / 2)]
+
+
+def _examples(study: Study, price: Cost) -> int:
+    """Return how many examples of a batch are timed: all, or as many as a second or so is enough for, but two."""
+    return max(2, min(study.recipe.batch_size, len(study.splits().train), int(_work(study) / (3 * price.macs))))
+
+
+def _work(study: Study) -> float:
+    return _WORK[_device(study).type]
+
+
+def _device(study: Study) -> torch.device:
+    return trial_device(study.resources.gpus_per_trial)
+
+
+def _step_seconds(study: Study, architecture: Architecture, examples: int) -> float:
+    """Time a step of one replicate on so many examples, run as a trial would run it; returns it for a whole batch."""
     shape, classes = study.dataset.input_shape, len(study.dataset.classes)
-    recipe = study.recipe
-    choice = choose(architecture, shape, classes, recipe, device)
-    seeds = len(recipe.seeds)
-    return step_seconds(architecture, shape, classes, recipe.batch_size, recipe.precision, seeds, device, choice)
+    recipe, device, there = study.recipe, _device(study), len(study.splits().train)
+    batch_size = min(recipe.batch_size, there)
+    choice = expect(architecture, shape, classes, recipe, device, there)
+    # Where a batch is work enough, seeds side by side save little.
+    together = min(len(recipe.seeds), _TOGETHER) if examples == batch_size else 1
+    seconds = step_seconds(architecture, shape, classes, examples, recipe.precision, together, device, choice, steps=2)
+    return seconds * batch_size / examples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
@@ -16,7 +17,7 @@ from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
 from ressearch.search.study import Study
-from ressearch.search.trial import checkpoint_name
+from ressearch.search.trial import HOW_IT_RAN, checkpoint_name
 from ressearch.training import Recipe
 
 
@@ -80,7 +81,9 @@ class Recorder(tune.Callback):
         for results in result.get("results", ()):
             row = self._row(trial)
             if results[0]["epoch"] == row["epochs"] + 1:
-                self._store.epoch(row["trial"], results)
+                # How a trial runs is on record with its first epoch: a study that is killed goes on in the same way.
+                how = _how_it_ran(result) if row["epochs"] == 0 else {}
+                self._store.epoch(row["trial"], results, **how)
                 self._ledger.add_epochs(row, 1)
                 self._monitor.epoch(row)
 
@@ -119,8 +122,7 @@ class Recorder(tune.Callback):
             row["trial"],
             status,
             None if status == "completed" else reason,
-            device=result.get("device"),
-            engine=result.get("engine"),
+            **_how_it_ran(result),
             **scores,
             device_seconds=row["train_seconds"] * self._devices,
             macs_trained=macs_trained(row, self._examples, row["epochs"]),
@@ -133,3 +135,7 @@ class Recorder(tune.Callback):
     def _remove_checkpoint(self, trial: int) -> None:
         with contextlib.suppress(OSError):
             (self._store.directory / CHECKPOINTS / checkpoint_name(trial)).unlink(missing_ok=True)
+
+
+def _how_it_ran(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: result[key] for key in HOW_IT_RAN if key in result}

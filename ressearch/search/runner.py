@@ -17,7 +17,7 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from ressearch.results.store import (
     write_run,
 )
 from ressearch.search.callbacks import callbacks
+from ressearch.search.choices import put_back, repeated
 from ressearch.search.cluster import cluster_size, ray_running
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
@@ -49,27 +50,39 @@ _RESTARTS = 3
 """How often a trial whose process was lost goes on from its checkpoint before it counts as failed."""
 
 
-def run(study: Study, out: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
+def run(
+    study: Study,
+    out: str | Path,
+    monitor: Monitor | None = None,
+    address: str | None = None,
+    repeat: str | Path | None = None,
+) -> str | Path:
     """Carry `study` out into a directory or URL; see `Study.run`."""
+    further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     if address is None:
         trial_resources(study)  # refuse what this machine cannot do before anything is written
     if not is_url(out):
-        return _run(study, Path(out), monitor, address)
+        return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))
     if mirror.names():
         raise StudyError(f"{out}: is not empty; nothing was overwritten: `ressearch resume {out}` goes on with a study")
     shutil.rmtree(mirror.local, ignore_errors=True)
-    _run(study, mirror.local, monitor, address, mirror)
+    _run(study, mirror.local, monitor, address, mirror, further)
     return out
 
 
 def _run(
-    study: Study, directory: Path, monitor: Monitor | None, address: str | None, mirror: Mirror | None = None
+    study: Study,
+    directory: Path,
+    monitor: Monitor | None,
+    address: str | None,
+    mirror: Mirror | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> Path:
     _claim(directory)
     with _locked(directory):
         (directory / STUDY_FILE).write_text(study.text, encoding="utf-8")
-        return _carry_out(study, directory, _describe(study), monitor, address, mirror)
+        return _carry_out(study, directory, {**_describe(study), **(further or {})}, monitor, address, mirror)
 
 
 def resume(directory: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
@@ -119,6 +132,7 @@ def _carry_out(
     failure: str | None = None
     interrupted, ran_through = False, False
     write_run(directory, record)
+    put_back(store, record, _checkpoints(directory, store))
     try:
         with monitor.watching(study, directory), ray_running(address):
             slots = trial_resources(study, *cluster_size(address))
@@ -196,7 +210,7 @@ def _tune(
         threads=max(1, round(slots.cpus)),
         classes=len(study.dataset.classes),
         gpus=slots.gpus,
-        checkpoints=f"{store.mirror.url if store.mirror else directory.resolve()}/{CHECKPOINTS}",
+        checkpoints=_checkpoints(directory, store),
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,
     )
@@ -236,6 +250,10 @@ def _tune(
             store.end(row["trial"], "stopped", f"{ledger.spent}, after epoch {row['epochs']}")
         left = []
     return ledger.failing, bool(left)
+
+
+def _checkpoints(directory: Path, store: Store) -> str:
+    return f"{store.mirror.url if store.mirror else directory.resolve()}/{CHECKPOINTS}"
 
 
 @contextlib.contextmanager

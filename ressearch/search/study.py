@@ -466,7 +466,11 @@ class Study(BaseModel):
         return check(self)
 
     def run(
-        self, out: str | Path | None = None, monitor: Monitor | None = None, address: str | None = None
+        self,
+        out: str | Path | None = None,
+        monitor: Monitor | None = None,
+        address: str | None = None,
+        repeat: str | Path | None = None,
     ) -> str | Path:
         """Run the study; returns its directory, which `ressearch.load`, `report` and `pick` read.
 
@@ -474,14 +478,17 @@ class Study(BaseModel):
             out: the directory to write [``runs/NAME``], or a URL that fsspec knows; must not hold a study.
             monitor: is told of every event; None is silent.
             address: of a running Ray cluster; None uses this machine.
+            repeat: the directory of an earlier run of this study: its networks run as they ran there (grouping and
+                memory layout, which else are measured), so that on a CPU of the same kind their numbers are the same.
 
         Raises:
-            StudyError: `out` holds something already, or cannot be written, or too many trials failed.
+            StudyError: `out` holds something already, or cannot be written, or too many trials failed, or what `repeat`
+                holds cannot be repeated.
             ResourceError: a trial asks for more than the machine has.
         """
         from ressearch.search.runner import run
 
-        return run(self, out if out is not None else Path("runs") / self.name, monitor, address)
+        return run(self, out if out is not None else Path("runs") / self.name, monitor, address, repeat)
 
 
 def _check_named(

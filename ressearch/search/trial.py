@@ -25,11 +25,16 @@ from ressearch.architecture import Architecture
 from ressearch.data import Lazy, Split, Splits
 from ressearch.errors import StudyError, first_line
 from ressearch.results.store import to_record
+from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device
 from ressearch.training import Diverged, Engine, Recipe, checkpoint
 
 _GRACE = 10.0
 """Seconds past its time limit after which the process of a trial that hangs in an epoch ends itself."""
+
+
+HOW_IT_RAN = ("device", "engine", "grouped", "channels_last")
+"""Columns of the trial table that come with each of a trial's reports."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ class TrialTrainable(tune.Trainable):
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         self._recipe = self._recipe.model_copy(update={"replicates": "separate"})
-        self._note = ", tried again after running out of memory"
+        self._note = RETRIED
         self._engine = self._start()
         self._advance()
 
@@ -233,7 +238,8 @@ class TrialTrainable(tune.Trainable):
             with contextlib.suppress(StudyError):  # damaged: start over
                 state = checkpoint.load(self._checkpoint, self._device)
         if state is None or state.get("config") != self._key:
-            return Engine(*arguments, self._recipe)
+            settle = Choices(self._spec.checkpoints) if self._spec.checkpoints is not None else None
+            return Engine(*arguments, self._recipe, settle=settle)
         self._history, self._note = state["history"], state["note"]
         self._is_told = False
         if self._note:
@@ -245,9 +251,14 @@ class TrialTrainable(tune.Trainable):
         assert self._engine is not None
         return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in self._engine.evaluate(self._splits.test)]
 
-    def _where(self) -> dict[str, str | None]:
+    def _where(self) -> dict[str, Any]:
+        """Return where and how the trial runs: `HOW_IT_RAN`."""
         device = torch.cuda.get_device_name() if self._device.type == "cuda" else "cpu"
-        return {"device": device, "engine": self._engine.description + self._note if self._engine else None}
+        if self._engine is None:
+            return {"device": device}
+        grouped, channels_last = self._engine.choice
+        engine = self._engine.description + self._note
+        return {"device": device, "engine": engine, "grouped": grouped, "channels_last": channels_last}
 
     def _end(self, outcome: str, reason: str) -> dict[str, Any]:
         where = self._where()

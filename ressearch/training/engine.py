@@ -1,7 +1,8 @@
 """The engine: trains the replicates of one architecture, one epoch a call, and reports what each reached.
 
 Replicates advance side by side, an epoch at a time, so that a scheduler sees their mean early: as one grouped network
-where that is faster, else one after another (`ressearch.training.choose`). Their numbers do not depend on which.
+where that is faster, else one after another (`ressearch.training.choose`). The two compute the same, but round
+otherwise in float32, which training amplifies: which one ran is on record, and a checkpoint keeps to it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from ressearch.architecture import Architecture
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Split, Splits
-from ressearch.training.choose import Choice, choose
+from ressearch.training.choose import Choice, Settle, choose
 from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe
 from ressearch.training.replicates import EpochResult, Replicates
@@ -35,6 +36,7 @@ class Engine:
         classes: number of classes.
         recipe: how.
         state: what `state_dict` returned, to go on from there.
+        settle: the choices of grouping and layout that a study has on record; None knows this machine's alone.
 
     Example:
         >>> from ressearch.data import load_dataset, split
@@ -53,6 +55,7 @@ class Engine:
         classes: int,
         recipe: Recipe,
         state: dict[str, Any] | None = None,
+        settle: Settle | None = None,
     ) -> None:
         self.recipe, self._splits = recipe, splits
         keep_freed_memory()
@@ -61,7 +64,7 @@ class Engine:
         self.choice = (
             Choice(**state["choice"])
             if state
-            else choose(architecture, train.input_shape, classes, recipe, train.labels.device)
+            else choose(architecture, train.input_shape, classes, recipe, train.labels.device, len(train), settle)
         )
         groups = [recipe.seeds] if self.choice.is_grouped else [(seed,) for seed in recipe.seeds]
         self.groups = [
