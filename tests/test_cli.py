@@ -138,7 +138,7 @@ def test_check_says_what_a_study_would_do(capsys: pytest.CaptureFixture[str], tm
     file.write_text(STUDY)
     code, out, _ = run(capsys, "check", str(file))
     assert code == 0
-    for said in ("valid", "2 points", "cheapest", "dearest", "time       about"):
+    for said in ("valid", "2 points", "cheapest", "dearest", "total      2 trials, 2 epochs, about"):
         assert said in out
     assert json.loads(run(capsys, "check", str(file), "--json")[1])["trials"] == 2
 
