@@ -1,11 +1,12 @@
 """Data sets by name, split once by seed, resident on the device or decoded as needed, augmented in batches."""
 
-from ressearch.data import datasets  # noqa: F401  (registers them)
+from ressearch.data import datasets, hub, paths  # noqa: F401  (registers them)
 from ressearch.data.augment import AUGMENTATIONS, augment
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
 from ressearch.data.lazy import Lazy
 from ressearch.data.registry import DATASETS, Dataset, Options, find, from_arrays, load_dataset
 from ressearch.data.splits import Split, Splits, split
+from ressearch.data.spool import Place
 
 __all__ = [
     "AUGMENTATIONS",
@@ -14,6 +15,7 @@ __all__ = [
     "Dataset",
     "Lazy",
     "Options",
+    "Place",
     "Resident",
     "Split",
     "Splits",

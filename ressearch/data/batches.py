@@ -6,6 +6,7 @@ own generators: exactly what each would see alone.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -50,10 +51,11 @@ class Resident:
     def __init__(self, split: Split, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32) -> None:
         self.split, self.labels, self.dtype = split, split.labels, dtype
         self._mean, self._std = mean.to(dtype), std.to(dtype)
-        self.is_streamed = isinstance(split.inputs, Lazy)
+        self.is_streamed = isinstance(split.pool, Lazy)
         self._normalised: Tensor | None = None
-        if isinstance(split.inputs, Tensor) and split.inputs.numel() * dtype.itemsize <= _KEPT_NORMALISED:
-            self._normalised = self._normalise(split.inputs)
+        split.prepare()
+        if not self.is_streamed and len(split) * math.prod(split.input_shape) * dtype.itemsize <= _KEPT_NORMALISED:
+            self._normalised = self._normalise(split.load(slice(None)))
 
     def __len__(self) -> int:
         return len(self.split)
@@ -61,7 +63,7 @@ class Resident:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
-        return tuple(self.split.inputs.shape[1:])
+        return self.split.input_shape
 
     def _normalise(self, inputs: Tensor) -> Tensor:
         return (inputs.to(self.dtype) - self._mean) / self._std
@@ -70,13 +72,10 @@ class Resident:
         """Return the chosen inputs, normalised."""
         if self._normalised is not None:
             return self._normalised[chosen]
-        if isinstance(self.split.inputs, Lazy):
-            places = torch.arange(len(self))[chosen] if isinstance(chosen, slice) else chosen.cpu()
-            pixels = self.split.inputs.load(places)
-            if self.labels.device.type == "cuda":
-                pixels = pixels.pin_memory().to(self.labels.device, non_blocking=True)
-            return self._normalise(pixels)
-        return self._normalise(self.split.inputs[chosen])
+        inputs = self.split.load(chosen)
+        if self.is_streamed and self.labels.device.type == "cuda":
+            inputs = inputs.pin_memory().to(self.labels.device, non_blocking=True)
+        return self._normalise(inputs)
 
 
 def training_batches(

@@ -1,18 +1,12 @@
-"""The data sets: one loader each. To add one, write a function here under ``@dataset``."""
+"""The data sets with a name of their own, bundled or published. To add one, write a function under ``@dataset``."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ressearch.data import tables
 from ressearch.data.files import (
     IDX_FILES,
     PUBLISHED,
@@ -22,19 +16,9 @@ from ressearch.data.files import (
     read_cifar,
     read_idx,
 )
-from ressearch.data.lazy import Files, Lazy, Rows, Source, TarMembers, channels_of, decode, tar_members
+from ressearch.data.paths import whole
 from ressearch.data.registry import Dataset, Options, dataset, missing
 from ressearch.errors import DataError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-
-RESIDENT = 2 * 2**30
-"""Bytes up to which decoded images are held in memory where `data.memory` is ``auto``."""
-
-
-def whole(inputs: Tensor | Lazy) -> Tensor:
-    """Return inputs as one tensor, decoded if they are not."""
-    return inputs.load(torch.arange(len(inputs))) if isinstance(inputs, Lazy) else inputs
 
 
 @dataset("digits")
@@ -104,6 +88,8 @@ def _idx(name: str, title: str, options: Options) -> Dataset:
         path = directory / file
         if not path.is_file():
             raise DataError(f"{path}: missing; {how_to_get(name)}")
+        if options.verify:
+            check_sum(path, PUBLISHED[name])
         parts[key] = read_idx(path)
     for half in ("train", "test"):
         pixels, numbers = parts[half, "images"], parts[half, "labels"]
@@ -159,7 +145,7 @@ def _cifar(name: str, title: str, label: str, options: Options) -> Dataset:
     if found is None:
         raise missing(name, looked, how_to_get(name))
     if options.verify:
-        check_sum(found, PUBLISHED[name].files[found.name])
+        check_sum(found, PUBLISHED[name])
     parts = read_cifar(found, label)
     pixels = np.concatenate([parts["train"][0], parts["test"][0]]).reshape(-1, 3, 32, 32)
     labels = torch.from_numpy(np.concatenate([parts["train"][1], parts["test"][1]]))
@@ -182,204 +168,3 @@ def cifar10(argument: str, options: Options) -> Dataset:
 def cifar100(argument: str, options: Options) -> Dataset:
     """CIFAR-100 (Krizhevsky 2009): 60,000 colour images, 32x32, 100 classes; the Python or the binary archive."""
     return _cifar("cifar100", "CIFAR-100 (Krizhevsky 2009)", "fine_labels", options)
-
-
-def _images(source: Source, options: Options) -> Tensor | Lazy:
-    """Return a source's images: decoded if they fit in memory, else to be decoded when needed."""
-    data, where = source.read(0)
-    channels = options.channels or channels_of(data, where)
-    first = decode(data, where, channels, options.size)
-    lazy = Lazy(source, channels, options.size, (first.shape[1], first.shape[2]))
-    is_small = first.numel() * len(lazy) <= RESIDENT
-    if options.memory == "resident" or (options.memory == "auto" and is_small):
-        return whole(lazy)
-    return lazy
-
-
-def _described(count: int, inputs: Tensor | Lazy, classes: Sequence[str]) -> str:
-    channels, height, width = inputs.shape[1:]
-    kind = "grey" if channels == 1 else "colour"
-    how = ", decoded when needed" if isinstance(inputs, Lazy) else ""
-    return f"{count:,} images of {width}x{height} {kind} pixels, {len(classes)} classes{how}"
-
-
-@dataset("imagefolder", argument="PATH")
-def imagefolder(argument: str, options: Options) -> Dataset:
-    """Images in a folder a class, as torchvision's ImageFolder; with train/ and test/ (or val/) above, two parts."""
-    root = Path(argument)
-    if not root.is_dir():
-        raise DataError(f"{argument}: no such directory")
-    train = root / "train"
-    test = next((root / name for name in ("test", "val", "validation") if (root / name).is_dir()), None)
-    parts = [train, test] if train.is_dir() and test is not None else [root]
-    classes = sorted(
-        folder.name for folder in Path(parts[0]).iterdir() if folder.is_dir() and not folder.name.startswith(".")
-    )
-    if not classes:
-        raise DataError(f"{argument}: holds no folder; expected one a class, with images in it")
-    paths: list[Path] = []
-    labels: list[int] = []
-    test_from = None
-    for part in parts:
-        if part is not parts[0]:
-            test_from = len(paths)
-        for folder in sorted(one for one in Path(str(part)).iterdir() if one.is_dir() and not one.name.startswith(".")):
-            if folder.name not in classes:
-                raise DataError(f"{folder}: class '{folder.name}' is not in {parts[0]}")
-            found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-            paths += found
-            labels += [classes.index(folder.name)] * len(found)
-    if not paths:
-        raise DataError(f"{argument}: its folders hold no image ({', '.join(IMAGE_SUFFIXES)})")
-    inputs = _images(Files(paths), options)
-    source = f"the image folder {root.name}: {_described(len(paths), inputs, classes)}"
-    return Dataset(f"imagefolder:{argument}", inputs, torch.tensor(labels), tuple(classes), source, test_from)
-
-
-@dataset("webdataset", argument="PATH")
-def webdataset(argument: str, options: Options) -> Dataset:
-    """WebDataset: uncompressed tars of NAME.png (or jpg, …) beside NAME.cls or NAME.json with a label."""
-    tars = tables.files(argument, ".tar")
-    members = tar_members(tars, (*IMAGE_SUFFIXES, ".cls", ".json"))
-    given: dict[tuple[int, str], Any] = {}
-    images = []
-    for tar, start, length, name in members:
-        stem, _, suffix = name.rpartition(".")
-        if f".{suffix.lower()}" in IMAGE_SUFFIXES:
-            images.append((tar, start, length, stem, name))
-            continue
-        with tars[tar].open("rb") as file:
-            file.seek(start)
-            text = file.read(length).decode("utf-8", errors="replace").strip()
-        try:
-            found = text if suffix == "cls" else json.loads(text)
-            if isinstance(found, dict):
-                key = tables.column(list(found), options.label, tables.LABELS, "label", f"{tars[tar]}: {name}")
-                found = found.get(key) if key is not None else None
-        except ValueError:
-            raise DataError(f"{tars[tar]}: {name}: not valid JSON") from None
-        given[tar, stem] = found
-    if not images:
-        raise DataError(f"{argument}: its tars hold no image ({', '.join(IMAGE_SUFFIXES)})")
-    for tar, _, _, stem, name in images:
-        if given.get((tar, stem)) in (None, ""):
-            raise DataError(f"{tars[tar]}: {name}: has no label ({stem}.cls or {stem}.json)")
-    texts = [str(given[tar, stem]) for tar, _, _, stem, _ in images]
-    are_numbers = all(text.isdecimal() for text in texts)
-    labels, classes = tables.encode([int(text) for text in texts] if are_numbers else texts, argument)
-    source = TarMembers(tars, np.array([one[:3] for one in images]), [one[4] for one in images])
-    inputs = _images(source, options)
-    said = f"the WebDataset {Path(argument).name}: {_described(len(images), inputs, classes)}"
-    return Dataset(f"webdataset:{argument}", inputs, labels, classes, said)
-
-
-@dataset("parquet", argument="PATH")
-def parquet(argument: str, options: Options) -> Dataset:
-    """Parquet, a file or a directory of shards: encoded images and labels, or a table of numbers and labels."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    paths = tables.files(argument, ".parquet")
-    try:
-        schema = pq.read_schema(paths[0])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{paths[0]}: damaged, or no Parquet file: {str(error).splitlines()[0]}") from None
-    image = tables.column(schema.names, options.image, tables.IMAGES, "image", argument)
-    kind = schema.field(image).type if image is not None else None
-    is_encoded = kind is not None and (
-        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_struct(kind)
-    )
-    if not is_encoded:
-        features, labels, classes, names = tables.read_table(argument, options.label)
-        said = f"the table {Path(argument).name}: {len(labels):,} rows, {len(names)} features, {len(classes)} classes"
-        return Dataset(f"parquet:{argument}", features, labels, classes, said)
-    assert image is not None
-    found = tables.column(schema.names, options.label, tables.LABELS, "label", argument)
-    label = tables.require(found, "label", schema.names, argument)
-    try:
-        values = pa.concat_tables([pq.read_table(path, columns=[label]) for path in paths]).column(label).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{argument}: damaged: {str(error).splitlines()[0]}") from None
-    labels, classes = tables.encode(np.array(values, dtype=object) if None in values else values, argument)
-    classes = _hugging_face_names(schema, label, classes)
-    inputs = _images(Rows(paths, image), options)
-    said = f"the Parquet data {Path(argument).name}: {_described(len(labels), inputs, classes)}"
-    return Dataset(f"parquet:{argument}", inputs, labels, classes, said)
-
-
-def _hugging_face_names(schema: Any, label: str, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes' names that Hugging Face wrote into a Parquet file's metadata, if it did and they fit."""
-    try:
-        features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        names = tuple(features[label]["names"])
-    except (KeyError, TypeError, ValueError):
-        return classes
-    return names if classes == tuple(str(index) for index in range(len(names))) else classes
-
-
-@dataset("csv", argument="PATH")
-def csv(argument: str, options: Options) -> Dataset:
-    """A table of numbers (and texts, one-hot) with a column of labels, for vector networks."""
-    features, labels, classes, names = tables.read_table(argument, options.label)
-    said = f"the table {Path(argument).name}: {len(labels):,} rows, {len(names)} features, {len(classes)} classes"
-    return Dataset(f"csv:{argument}", features, labels, classes, said)
-
-
-@dataset("npz", argument="PATH")
-def npz(argument: str, options: Options) -> Dataset:
-    """Arrays of NumPy: inputs (x) and labels (y); images with their channels first or last."""
-    data, labels, classes = tables.read_npz(argument, options.image, options.label)
-    shape = "x".join(map(str, data.shape[1:]))
-    said = f"the arrays {Path(argument).name}: {len(labels):,} inputs of {shape}, {len(classes)} classes"
-    return Dataset(f"npz:{argument}", data, labels, classes, said)
-
-
-@dataset("hub", argument="OWNER/NAME", get="`pip install datasets`")
-def hub(argument: str, options: Options) -> Dataset:
-    """A data set of the Hugging Face hub (or a directory in its format), its image and label columns detected."""
-    try:
-        import datasets
-    except ImportError:
-        raise DataError(f"'hub:{argument}': needs Hugging Face's library: pip install datasets") from None
-    try:
-        found = datasets.load_dataset(argument)
-    except Exception as error:  # the library raises a dozen kinds
-        raise DataError(f"'hub:{argument}': cannot be loaded: {str(error).strip().splitlines()[0][:200]}") from None
-    train = found.get("train") or found[next(iter(found))]
-    test = next((found[name] for name in ("test", "validation", "valid") if name in found), None)
-    names = train.column_names
-    where = f"hub:{argument}"
-    image = tables.column(names, options.image, tables.IMAGES, "image", where)
-    label = tables.require(tables.column(names, options.label, tables.LABELS, "label", where), "label", names, where)
-    parts = [part for part in (train, test) if part is not None]
-    values = [value for part in parts for value in part[label]]
-    labels, classes = tables.encode(np.array(values, dtype=object) if None in values else values, where)
-    feature = train.features[label]
-    if isinstance(feature, datasets.ClassLabel) and len(feature.names) == len(classes):
-        classes = tuple(feature.names)
-    if image is None:
-        rows = [part.remove_columns(label).to_pandas() for part in parts]
-        inputs: Tensor | Lazy = tables.to_tensor(np.concatenate([row.to_numpy(float) for row in rows]), where)
-    else:
-        inputs = _images(
-            _HubImages([part.cast_column(image, datasets.Image(decode=False)) for part in parts], image), options
-        )
-    test_from = len(train) if test is not None else None
-    said = f"the hub's {argument}: {len(labels):,} examples, {len(classes)} classes"
-    return Dataset(where, inputs, labels, classes, said, test_from)
-
-
-class _HubImages(Source):
-    def __init__(self, parts: Sequence[Any], image: str) -> None:
-        self._parts, self._image = list(parts), image
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
-
-    def read(self, index: int) -> tuple[bytes, str]:
-        for part in self._parts:
-            if index < len(part):
-                value = part[index][self._image]
-                return value["bytes"] or Path(value["path"]).read_bytes(), f"row {index}"
-            index -= len(part)
-        raise IndexError(index)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ressearch.data.lazy import Lazy
+from ressearch.data.spool import Place, hold, stamp
 from ressearch.errors import DataError, nearest
 from ressearch.layers import Shape
 
@@ -26,6 +29,9 @@ class Dataset:
         classes: the classes' names.
         source: one sentence: what the data are and where they come from.
         test_from: the examples from here on are the publisher's test part; None if there is none.
+        validation_from: the examples from here on, up to the test part, are the publisher's validation part; None if
+            there is none.
+        place: where the inputs lie in a file that other processes can map; None if they do not.
     """
 
     name: str
@@ -34,6 +40,19 @@ class Dataset:
     classes: tuple[str, ...]
     source: str
     test_from: int | None = None
+    validation_from: int | None = None
+    place: Place | None = None
+
+    @property
+    def parts(self) -> dict[str, range]:
+        """The validation and test parts that the publisher made, as places of their examples."""
+        count = len(self.labels)
+        end = count if self.test_from is None else self.test_from
+        made = {
+            "validation": None if self.validation_from is None else range(self.validation_from, end),
+            "test": None if self.test_from is None else range(self.test_from, count),
+        }
+        return {name: places for name, places in made.items() if places}
 
     @property
     def memory(self) -> str:
@@ -120,20 +139,46 @@ def find(name: str) -> tuple[DatasetType, str]:
     return found, argument
 
 
-@functools.lru_cache(maxsize=4)
 def load_dataset(name: str, options: Options = Options()) -> Dataset:
     """Load a data set by name (kept in memory: a process that runs many trials loads it once).
 
     Raises DataError if there is no such data set, or its files are missing or damaged; the text says what to do.
     """
+    return _loaded(name, options, _state(name.partition(":")[2]))
+
+
+def _state(argument: str) -> tuple[Any, ...]:
+    """Return what a relative path depends on, and whether a file is still the one that was read."""
+    try:
+        return (os.getcwd(), stamp(Path(argument))) if argument else ()
+    except (OSError, ValueError):
+        return (argument,)
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(name: str, options: Options, state: tuple[Any, ...]) -> Dataset:
     found, argument = find(name)
-    data = found.load(argument, options)
+    try:
+        data = found.load(argument, options)
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"'{name}': does not fit into this machine's memory") from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise DataError(f"'{name}': {where}{(error.strerror or str(error)).lower()}") from None
+    except Exception as error:  # a reader met what it does not know: still one line that names the data
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise DataError(f"'{name}': cannot be read: {type(error).__name__}: {said}") from None
     present = set(data.labels.unique().tolist())
     missing = [one for index, one in enumerate(data.classes) if index not in present]
     if len(data.classes) < 2:
         raise DataError(f"'{name}': has one class ({', '.join(data.classes) or 'none'}); expected at least two")
     if missing:
         raise DataError(f"'{name}': no example of class {missing[0]}")
+    if isinstance(data.inputs, Tensor) and data.place is None:
+        inputs, place = hold(data.inputs)
+        data = dataclasses.replace(data, inputs=inputs, place=place)
     return data
 
 

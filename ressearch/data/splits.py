@@ -1,7 +1,11 @@
-"""Train, validation and test parts of a data set, fixed by a seed, stratified by class, normalised by training data."""
+"""Train, validation and test parts of a data set, fixed by a seed, stratified by class, normalised by training data.
+
+A part is a list of places in the one array (or source) of the data set: nothing is copied by splitting.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 
@@ -9,42 +13,112 @@ import torch
 from torch import Tensor
 
 from ressearch.data.lazy import Lazy
+from ressearch.data.moments import moments
 from ressearch.data.registry import Dataset
+from ressearch.data.spool import Place
 from ressearch.errors import DataError
 
+VALIDATION = 0.2
+"""Fraction of each class that is the validation part, where neither the publisher nor the study says otherwise."""
+TEST = 0.2
+"""The same for the test part."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Split:
-    """One part: inputs, shape (examples, *input_shape), and labels, shape (examples,)."""
+    """One part of the data.
 
-    inputs: Tensor | Lazy
+    Attributes:
+        pool: the inputs that the part is taken from, shape (…, *input_shape); shared with the other parts.
+        labels: of the part's examples, shape (examples,).
+        places: of the part's examples in the pool; None is all of them, in order.
+        place: where the pool lies in a file that other processes can map; None if it does not.
+    """
+
+    pool: Tensor | Lazy
     labels: Tensor
+    places: Tensor | None = None
+    place: Place | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.pool.shape[1:])
+
+    @property
+    def inputs(self) -> Tensor | Lazy:
+        """The part's inputs, shape (examples, *input_shape): a copy, unless the part is the whole pool or is `Lazy`."""
+        if self.places is None:
+            return self.pool
+        return self.pool.take(self.places) if isinstance(self.pool, Lazy) else self.pool.index_select(0, self.places)
+
+    def load(self, chosen: Tensor | slice) -> Tensor:
+        """Return some of the inputs, by their positions in the part."""
+        if isinstance(self.pool, Lazy):
+            chosen = torch.arange(len(self))[chosen] if isinstance(chosen, slice) else chosen.cpu()
+            return self.pool.load(chosen if self.places is None else self.places[chosen])
+        if self.places is None:
+            return self.pool[chosen] if isinstance(chosen, slice) else self.pool.index_select(0, chosen)
+        return self.pool.index_select(0, self.places[chosen])
+
+    def prepare(self) -> None:
+        """Do once what makes reading in any order fast, if anything does."""
+        if isinstance(self.pool, Lazy):
+            self.pool.prepare()
+
     def to(self, device: torch.device) -> Split:
-        """Return the part on a device."""
-        inputs = self.inputs if isinstance(self.inputs, Lazy) else self.inputs.to(device)
-        return Split(inputs, self.labels.to(device))
+        """Return the part on a device. On another device than the pool's it holds its own examples alone."""
+        if isinstance(self.pool, Lazy):
+            return Split(self.pool, self.labels.to(device), self.places)
+        if self.pool.device.type == device.type:
+            return self
+        held = torch.empty(len(self), *self.input_shape, dtype=self.pool.dtype, device=device)
+        for start in range(0, len(self), 4096):  # block by block: no copy of the part in this machine's memory
+            held[start : start + 4096] = self.load(slice(start, start + 4096))
+        return Split(held, self.labels.to(device))
 
 
-@dataclass(frozen=True, eq=False)
 class Splits:
     """The three parts. The test part is for finalists alone: search, early stopping and picking never read it.
 
-    Attributes:
+    Args:
         train, validation, test: the parts.
-        mean, std: of the training inputs by channel (feature), shaped to broadcast: (channels, 1, 1) or (features,).
+        mean, std: of the training inputs by channel (feature), shaped to broadcast: (channels, 1, 1) or (features,);
+            None takes them from the training part when they are first asked for.
         fingerprint: hash of the indices of the three parts; equal fingerprints mean equal splits.
     """
 
-    train: Split
-    validation: Split
-    test: Split
-    mean: Tensor
-    std: Tensor
-    fingerprint: str
+    def __init__(
+        self,
+        train: Split,
+        validation: Split,
+        test: Split,
+        mean: Tensor | None = None,
+        std: Tensor | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        self.train, self.validation, self.test, self.fingerprint = train, validation, test, fingerprint
+        self._given = (mean, std) if mean is not None and std is not None else None
+
+    @functools.cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        if self._given is not None:
+            return self._given
+        train = self.train
+        return moments(train.pool, torch.arange(len(train)) if train.places is None else train.places)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the training inputs by channel (feature)."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> Tensor:
+        """Deviation of the training inputs by channel (feature)."""
+        return self._moments[1]
 
     def to(self, device: torch.device) -> Splits:
         """Return the parts on a device; the test part stays where it is."""
@@ -61,7 +135,7 @@ class Splits:
 def split(
     dataset: Dataset,
     seed: int,
-    validation: float,
+    validation: float | None = None,
     test: float | None = None,
     fraction: float | None = None,
     per_class: int | None = None,
@@ -71,8 +145,9 @@ def split(
     Args:
         dataset: what to split.
         seed: fixes the parts.
-        validation: fraction of each class (of what is not test).
-        test: fraction of each class; None takes the publisher's test part, or a fifth where there is none.
+        validation: fraction of each class (of what is in no part that the publisher made); None takes the publisher's
+            validation part, or a fifth where there is none.
+        test: the same for the test part.
         fraction: share of the training part that is kept; a larger share holds a smaller one. None keeps all.
         per_class: training examples of each class that are kept; None keeps all.
 
@@ -80,15 +155,50 @@ def split(
         DataError: a part would be empty, or a class has too few examples.
     """
     generator = torch.Generator().manual_seed(seed)
-    count = len(dataset.labels)
-    start = dataset.test_from if test is None and dataset.test_from is not None else count
-    share = 0.0 if start < count else (0.2 if test is None else test)
-    parts: list[list[Tensor]] = [[torch.arange(start, count)], [], []]
+    given = {
+        "validation": dataset.parts.get("validation") if validation is None else None,
+        "test": dataset.parts.get("test") if test is None else None,
+    }
+    shares = {
+        "validation": 0.0 if given["validation"] else VALIDATION if validation is None else validation,
+        "test": 0.0 if given["test"] else TEST if test is None else test,
+    }
+    chosen = _choose(dataset, generator, given, shares, fraction, per_class)
+    for name, part in chosen.items():
+        if len(part) == 0:
+            said = (f"{key} {'published' if given[key] else f'{share:g}'}" for key, share in shares.items())
+            message = f"the {name} part is empty ({len(dataset.labels)} examples, {', '.join(said)})"
+            raise DataError(f"data set '{dataset.name}': {message}")
+    digest = hashlib.sha256(b"|".join(part.numpy().tobytes() for part in chosen.values())).hexdigest()[:16]
+    train, tuning, held_out = (
+        Split(dataset.inputs, dataset.labels[part], part, dataset.place) for part in chosen.values()
+    )
+    return Splits(train, tuning, held_out, fingerprint=digest)
+
+
+def _choose(
+    dataset: Dataset,
+    generator: torch.Generator,
+    given: dict[str, range | None],
+    shares: dict[str, float],
+    fraction: float | None,
+    per_class: int | None,
+) -> dict[str, Tensor]:
+    """Return the places of the three parts, each in order."""
+    is_free = torch.ones(len(dataset.labels), dtype=torch.bool)
+    parts: dict[str, list[Tensor]] = {"train": [], "validation": [], "test": []}
+    for name, places in given.items():
+        if places:
+            is_free[places.start : places.stop] = False
+            parts[name].append(torch.arange(places.start, places.stop))
     for label, name in enumerate(dataset.classes):
-        indices = (dataset.labels[:start] == label).nonzero().squeeze(1)
+        indices = ((dataset.labels == label) & is_free).nonzero().squeeze(1)
         indices = indices[torch.randperm(len(indices), generator=generator)]
-        ends = [round(len(indices) * share), round(len(indices) * (share + validation))]
+        count = len(indices)
+        ends = [round(count * shares["test"]), round(count * (shares["test"] + shares["validation"]))]
         held_out, tuning, training = indices.tensor_split(ends)
+        if len(training) == 0:
+            raise DataError(f"data set '{dataset.name}': the train part has no example of class '{name}'")
         kept = len(training)
         if fraction is not None:
             kept = max(1, round(kept * fraction))
@@ -98,40 +208,6 @@ def split(
                     f"data set '{dataset.name}': per_class {per_class}, but class '{name}' has {kept} training examples"
                 )
             kept = per_class
-        for part, chosen in zip(parts, (held_out, tuning, training[:kept]), strict=True):
-            part.append(chosen)
-    held_out, tuning, training = (torch.cat(part).sort().values for part in parts)
-    for name, chosen in (("train", training), ("validation", tuning), ("test", held_out)):
-        if len(chosen) == 0:
-            said = "the publisher's" if start < count else f"{share:g}"
-            raise DataError(
-                f"data set '{dataset.name}': the {name} part is empty "
-                f"({count} examples, validation {validation:g}, test {said})"
-            )
-    mean, std = _moments(dataset, training, generator)
-    digest = hashlib.sha256(b"|".join(chosen.numpy().tobytes() for chosen in (training, tuning, held_out)))
-    train, validate, test_part = (_part(dataset, chosen) for chosen in (training, tuning, held_out))
-    return Splits(train, validate, test_part, mean, std, digest.hexdigest()[:16])
-
-
-def _part(dataset: Dataset, chosen: Tensor) -> Split:
-    inputs = dataset.inputs.take(chosen) if isinstance(dataset.inputs, Lazy) else dataset.inputs[chosen]
-    return Split(inputs, dataset.labels[chosen])
-
-
-_SAMPLED = 2000
-"""Images that mean and deviation are taken from where they are decoded when needed."""
-
-
-def _moments(dataset: Dataset, training: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation by channel (feature); a constant one counts as of deviation 1."""
-    if isinstance(dataset.inputs, Lazy):
-        sample = training[torch.randperm(len(training), generator=generator)[:_SAMPLED]]
-        inputs = dataset.inputs.load(sample).float()
-    else:
-        inputs = dataset.inputs[training].float()
-    axis = 1 if inputs.ndim == 4 else inputs.ndim - 1
-    others = [one for one in range(inputs.ndim) if one != axis]
-    mean, std = inputs.mean(others), inputs.std(others)
-    std = torch.where(std > 1e-6, std, torch.ones_like(std))
-    return (mean.view(-1, 1, 1), std.view(-1, 1, 1)) if inputs.ndim == 4 else (mean, std)
+        for part, chosen in zip(("test", "validation", "train"), (held_out, tuning, training[:kept]), strict=True):
+            parts[part].append(chosen)
+    return {name: torch.cat(found).sort().values for name, found in parts.items()}

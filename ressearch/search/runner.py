@@ -200,7 +200,8 @@ def _tune(
 
     from ressearch.search.ledger import Ledger
     from ressearch.search.recorder import Recorder
-    from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
+    from ressearch.search.sharing import share
+    from ressearch.search.trial import TrialSpec, TrialTrainable
 
     ledger = Ledger(study, store, phase.name)
     if ledger.spent is not None:
@@ -214,7 +215,7 @@ def _tune(
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,
     )
-    data = to_arrays(study.splits(), with_test=phase.is_final)
+    data = share(study.splits(), with_test=phase.is_final)
     trainable = tune.with_resources(
         tune.with_parameters(TrialTrainable, spec=spec, data=data), {"cpu": slots.cpus, "gpu": slots.gpus}
     )

@@ -78,7 +78,8 @@ class DataSection(_Section):
 
     Attributes:
         name: one of `ressearch.data.DATASETS`, such as ``digits`` or ``imagefolder:photos``.
-        validation: fraction of each class that ranks the networks.
+        validation: fraction of each class that ranks the networks; None takes the publisher's validation part, else a
+            fifth.
         test: fraction of each class that scores finalists; None takes the publisher's test part, else a fifth.
         fraction: share of the training part to train on; None is all of it.
         per_class: training examples of each class to train on; None is all.
@@ -86,7 +87,7 @@ class DataSection(_Section):
     """
 
     name: str = "digits"
-    validation: Fraction = 0.2
+    validation: Fraction | None = None
     test: Fraction | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     per_class: Annotated[int, Field(ge=1)] | None = None
@@ -114,9 +115,9 @@ class DataSection(_Section):
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> DataSection:
-        test = 0.0 if self.test is None else self.test
-        if self.validation + test >= 1:
-            raise ValueError(f"validation {self.validation:g} + test {test:g} leave nothing to train on")
+        test, validation = self.test or 0.0, self.validation or 0.0
+        if validation + test >= 1:
+            raise ValueError(f"validation {validation:g} + test {test:g} leave nothing to train on")
         return self
 
 
@@ -426,7 +427,11 @@ class Study(BaseModel):
         return load_dataset(self.data.name, self.data.options)
 
     def splits(self) -> Splits:
-        """Return the study's train, validation and test parts, fixed by its seed."""
+        """Return the study's train, validation and test parts, fixed by its seed; always the same object."""
+        return self._splits
+
+    @functools.cached_property
+    def _splits(self) -> Splits:
         data = self.data
         return split(self.dataset, self.seed, data.validation, data.test, data.fraction, data.per_class)
 

@@ -1,7 +1,8 @@
 """One trial as Ray Tune sees it: a Trainable whose step is an epoch of every replicate. Its actor is reused.
 
-A trial costs what its training costs: the actor's process imports and warms up once, the data come once a node from
-Ray's object store (the test part never leaves the driver), and what goes wrong is a result, so the actor lives on.
+A trial costs what its training costs: the actor's process imports and warms up once, all processes of a machine share
+one copy of the data, and what goes wrong is a result, so the actor lives on. Trials of the search are not told which
+examples are the test part's; finalists are.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import ray
 import torch
 from ray import tune
 
 from ressearch.architecture import Architecture
-from ressearch.data import Lazy, Split, Splits
+from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import StudyError, first_line
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
@@ -69,37 +71,56 @@ def checkpoint_name(trial: int) -> str:
     return f"trial-{trial}.pt"
 
 
-Arrays = dict[str, np.ndarray | Lazy]
-"""The parts as arrays, which Ray's object store shares between processes without a copy; or where images lie."""
+Arrays = dict[str, Any]
+"""The parts as arrays, which Ray's object store shares between processes without a copy; or where they lie in a file
+that all processes of the machine map; or where images lie that are decoded when needed."""
 
 
-def to_arrays(splits: Splits, with_test: bool = False) -> Arrays:
-    """Return what a trial may see of the data: the test part for finalists alone."""
-    tensors = {
-        "train_inputs": splits.train.inputs,
-        "train_labels": splits.train.labels,
-        "validation_inputs": splits.validation.inputs,
-        "validation_labels": splits.validation.labels,
-        "mean": splits.mean,
-        "std": splits.std,
-    }
-    if with_test:
-        tensors |= {"test_inputs": splits.test.inputs, "test_labels": splits.test.labels}
-    return {name: one if isinstance(one, Lazy) else one.numpy() for name, one in tensors.items()}
+def to_arrays(splits: Splits, with_test: bool = False, can_map: bool = True) -> Arrays:
+    """Return what a trial gets of the data: training and validation part, and for finalists the test part.
+
+    Where the data lie in a file, a worker maps all of it, but is told only which of its examples are in those parts.
+
+    Args:
+        splits: the parts.
+        with_test: whether the test part is among them.
+        can_map: whether workers find this machine's files.
+    """
+    splits.train.prepare()
+    arrays: Arrays = {"mean": splits.mean.numpy(), "std": splits.std.numpy()}
+    for name in ("train", "validation", *(["test"] if with_test else [])):
+        part: Split = getattr(splits, name)
+        arrays[f"{name}_labels"] = part.labels.numpy()
+        if part.place is not None and part.places is not None and can_map:
+            arrays |= {f"{name}_pool": part.place, f"{name}_places": part.places.numpy()}
+        else:
+            inputs = part.inputs
+            arrays[f"{name}_pool"] = inputs if isinstance(inputs, Lazy) else inputs.numpy()
+    return arrays
 
 
 def from_arrays(arrays: Arrays, device: torch.device) -> Splits:
     """Undo `to_arrays`; where there is no test part, an empty one stands for it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nobody writes to data
-        tensors: dict[str, Any] = {
-            name: one if isinstance(one, Lazy) else torch.from_numpy(one).to(device) for name, one in arrays.items()
-        }
-    train = Split(tensors["train_inputs"], tensors["train_labels"])
-    validation = Split(tensors["validation_inputs"], tensors["validation_labels"])
-    none = Split(torch.empty(0, *train.inputs.shape[1:]), train.labels[:0])
-    test = Split(tensors["test_inputs"], tensors["test_labels"]) if "test_inputs" in tensors else none
-    return Splits(train, validation, test, tensors["mean"], tensors["std"], fingerprint="")
+        tensors = {name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one for name, one in arrays.items()}
+    opened: dict[Place, torch.Tensor] = {}
+
+    def part(name: str) -> Split:
+        pool = tensors[f"{name}_pool"]
+        if isinstance(pool, Place):
+            pool = opened[pool] = opened[pool] if pool in opened else pool.open()
+        return Split(pool, tensors[f"{name}_labels"], tensors.get(f"{name}_places"))
+
+    train = part("train")
+    test = part("test") if "test_pool" in tensors else Split(torch.empty(0, *train.input_shape), train.labels[:0])
+    return Splits(train, part("validation"), test, tensors["mean"], tensors["std"]).to(device)
+
+
+def _fetched(arrays: Arrays) -> Arrays:
+    """Return the arrays that references to Ray's object store stand for; those of this node are not copied."""
+    names = [name for name, value in arrays.items() if isinstance(value, ray.ObjectRef)]
+    return {**arrays, **dict(zip(names, ray.get([arrays[name] for name in names]), strict=True))} if names else arrays
 
 
 class TrialTrainable(tune.Trainable):
@@ -112,7 +133,7 @@ class TrialTrainable(tune.Trainable):
         self._spec = spec
         torch.set_num_threads(spec.threads)
         self._device = trial_device(spec.gpus)
-        self._splits = from_arrays(data, self._device)
+        self._splits = from_arrays(_fetched(data), self._device)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
