@@ -144,6 +144,7 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
     results = load(directory)
     first, baseline, final = (results.phase(name).trials for name in ("search", "baseline", "final"))
     spent = int((first["epochs"] * first["seeds"].map(len)).sum())
+    assert (first.loc[first["epochs"] > 0, ["macs_trained", "device_seconds"]] > 0).all().all()
     assert 24 <= spent <= 24 + 2 * 2 * 2  # trials in flight end at their next epoch
     assert len(baseline) == round(spent / 2 / 3)
     assert (baseline["status"] == "completed").all()

@@ -9,8 +9,9 @@ import pytest
 import ressearch
 from ressearch import Study, build
 from ressearch.errors import BudgetError, StudyError
+from ressearch.results import Store
 from ressearch.results.aggregate import replicates, spent
-from ressearch.results.schema import CURVES, TRIALS, architecture_columns, architecture_of
+from ressearch.results.schema import CURVES, STATUSES, TRIALS, architecture_columns, architecture_of
 
 
 def test_tables_hold_every_trial_seed_and_epoch(small_run: Path) -> None:
@@ -31,6 +32,52 @@ def test_tables_hold_every_trial_seed_and_epoch(small_run: Path) -> None:
     assert trials["val_accuracy"].tolist() == pytest.approx(last.tolist())
     assert len(replicates(ressearch.load(small_run))) == 8
     assert spent(ressearch.load(small_run)).loc["total", "replicate_epochs"] == 24
+
+
+def _record_trials_of_every_fate(directory: Path) -> None:
+    """Write a journal of seven trials of two seeds: 10 examples, half a GPU each, 1 s an epoch and seed."""
+    directory.mkdir()
+    (directory / "run.json").write_text(json.dumps({"ended_at": "2026-01-01", "name": "fates"}))
+    store, network = Store(directory), ressearch.Architecture()
+    result = dict.fromkeys(CURVES.names, 0.5)
+    fates = ["completed", "stopped", "diverged", "failed", "interrupted", None, "reopened"]
+    for trial, fate in enumerate(fates):
+        price = ressearch.cost(network, (3, 8, 8), 2)
+        store.start(trial, network, price, "{}", [0, 1], 0.1, devices=0.5, examples=10)
+        for epoch in (1, 2):
+            store.epoch(trial, [{**result, "seed": seed, "epoch": epoch, "seconds": 1.0} for seed in (0, 1)])
+        if fate is not None:
+            store.end(trial, "interrupted" if fate == "reopened" else fate, None)
+        if fate == "reopened":  # it goes on elsewhere, with two devices
+            store.reopen(trial, devices=2.0, examples=10)
+            store.epoch(trial, [{**result, "seed": seed, "epoch": 3, "seconds": 1.0} for seed in (0, 1)])
+    store.close()
+
+
+def test_every_trial_has_what_it_spent_whatever_ended_it(tmp_path: Path) -> None:
+    _record_trials_of_every_fate(tmp_path / "run")
+    results = ressearch.load(tmp_path / "run")
+    macs = ressearch.cost(ressearch.Architecture(), (3, 8, 8), 2).macs
+    assert results.trials["macs_trained"].tolist() == [3 * macs * 10 * 2 * 2] * 6 + [3 * macs * 10 * 3 * 2]
+    assert results.trials["device_seconds"].tolist() == [2 * 2 * 0.5] * 6 + [2 * 2 * 0.5 + 2 * 2.0]
+    table = spent(results)
+    assert set(table.index) == {*STATUSES, "total"} - {"running"}
+    assert table.loc["total", "device_seconds"] == 6 * 2.0 + 6.0
+    assert (table[["macs_trained", "device_seconds"]] > 0).all().all()
+
+
+def test_a_journal_of_an_older_version_has_what_its_trials_spent(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    _record_trials_of_every_fate(directory)
+    known = ressearch.load(directory).trials.iloc[:6]
+    events = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
+    lines = [json.dumps({k: v for k, v in event.items() if k not in ("devices", "examples")}) for event in events]
+    (directory / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    run = json.loads((directory / "run.json").read_text())
+    run.update(gpus_per_trial=0.5, cpus_per_trial=1, examples={"train": 10})
+    (directory / "run.json").write_text(json.dumps(run))
+    columns = ["macs_trained", "device_seconds"]
+    pd.testing.assert_frame_equal(ressearch.load(directory).trials.iloc[:6][columns], known[columns])
 
 
 def test_costs_and_architectures_in_the_table_are_those_of_the_networks(small_run: Path) -> None:

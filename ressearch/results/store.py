@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost
 from ressearch.errors import StudyError
-from ressearch.results.schema import CURVES, TRIALS, architecture_columns
+from ressearch.results.schema import CURVES, TRIALS, architecture_columns, macs_trained
 from ressearch.results.storage import Mirror, localise
 
 JOURNAL, TRIALS_FILE, CURVES_FILE = "journal.jsonl", "trials.parquet", "curves.parquet"
@@ -70,8 +70,13 @@ class Tables:
                 "wall_seconds": 0.0,
                 "began": event["started_at"],
             }
+            self._add_spending(self.trials[trial], 0.0)
         elif kind == "reopen":
-            self.trials[trial].update(status="running", reason=None, ended_at=None, began=at)
+            row = self.trials[trial]
+            row.update(status="running", reason=None, ended_at=None, began=at)
+            row.update({key: event[key] for key in ("devices", "examples") if key in event})
+            if row["device_seconds"] is None and row.get("devices") is not None:
+                self._add_spending(row, row["train_seconds"])
         elif kind == "epoch":
             self._apply_epoch(self.trials[trial], event.pop("results"))
             self.trials[trial].update(event)
@@ -91,7 +96,25 @@ class Tables:
         row["seed_val_accuracies"] = accuracies
         for key in ("val_loss", "train_accuracy", "train_loss"):
             row[key] = statistics.fmean(result[key] for result in results)
-        row["train_seconds"] += sum(result["seconds"] for result in results)
+        seconds = sum(result["seconds"] for result in results)
+        row["train_seconds"] += seconds
+        self._add_spending(row, seconds)
+
+    def _add_spending(self, row: dict[str, Any], seconds: float) -> None:
+        """Count what some seconds of training spent, so that every trial's row has it, whatever ends the trial."""
+        if row.get("devices") is None or row.get("examples") is None:
+            return  # a journal of an older version: its `end` events carry both
+        row["device_seconds"] = (row["device_seconds"] or 0.0) + seconds * row["devices"]
+        row["macs_trained"] = macs_trained(row, row["examples"], row["epochs"])
+
+    def fill_spending(self, run: dict[str, Any]) -> None:
+        """Count what trials of a journal of an older version spent, where no `end` event says it."""
+        devices = run.get("gpus_per_trial") or run.get("cpus_per_trial")
+        examples = run.get("examples", {}).get("train")
+        for row in self.trials.values():
+            if row["macs_trained"] is None:
+                row.update(devices=devices, examples=examples)
+                self._add_spending(row, row["train_seconds"])
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return (trials, curves) as DataFrames with the types of the schema."""
@@ -154,7 +177,18 @@ class Store:
         lr: float,
         **columns: Any,
     ) -> None:
-        """Record that a trial started; `columns` are further ones of the trial table."""
+        """Record that a trial started.
+
+        Args:
+            trial: its number.
+            architecture: what it trains.
+            cost: of the architecture.
+            recipe: how, as JSON.
+            seeds: of its replicates.
+            lr: peak learning rate.
+            columns: further ones of the trial table; and `devices` (the share of devices that the trial holds) and
+                `examples` (of an epoch), from which each epoch adds to `device_seconds` and `macs_trained`.
+        """
         self._record(
             "start",
             trial=trial,
@@ -169,9 +203,9 @@ class Store:
             **architecture_columns(architecture),
         )
 
-    def reopen(self, trial: int) -> None:
-        """Record that a trial that was interrupted goes on."""
-        self._record("reopen", trial=trial)
+    def reopen(self, trial: int, **columns: Any) -> None:
+        """Record that a trial that was interrupted goes on; `columns` are `devices` and `examples`, as in `start`."""
+        self._record("reopen", trial=trial, **columns)
 
     def epoch(self, trial: int, results: Iterable[dict[str, Any]], **columns: Any) -> None:
         """Record one epoch of every replicate of a trial; `columns` of the trial table that it is the first to know."""
@@ -260,6 +294,7 @@ def load(directory: str | Path) -> Results:
     run = read_run(path)
     if (path / JOURNAL).is_file():
         tables = _replay(path / JOURNAL)
+        tables.fill_spending(run)
         if not is_alive(run):
             for row in tables.trials.values():
                 if row["status"] == "running":

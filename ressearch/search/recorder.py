@@ -12,7 +12,6 @@ from ray import tune
 from ressearch.architecture import Architecture
 from ressearch.cost import cost
 from ressearch.results import Store
-from ressearch.results.schema import macs_trained
 from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
@@ -67,10 +66,19 @@ class Recorder(tune.Callback):
             columns = trial.config.get("columns", {})
             settings = recipe.model_dump_json()
             self._store.start(
-                number, architecture, price, settings, recipe.seeds, recipe.peak_lr, phase=self._phase, **columns
+                number,
+                architecture,
+                price,
+                settings,
+                recipe.seeds,
+                recipe.peak_lr,
+                phase=self._phase,
+                devices=self._devices,
+                examples=self._examples,
+                **columns,
             )
         elif self._row(trial)["status"] != "running":
-            self._store.reopen(number)
+            self._store.reopen(number, devices=self._devices, examples=self._examples)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -124,8 +132,6 @@ class Recorder(tune.Callback):
             None if status == "completed" else reason,
             **_how_it_ran(result),
             **scores,
-            device_seconds=row["train_seconds"] * self._devices,
-            macs_trained=macs_trained(row, self._examples, row["epochs"]),
         )
         self._ledger.add_end(status)
         self._monitor.ended(row)
