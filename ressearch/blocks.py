@@ -251,7 +251,7 @@ _DEPTHWISE = (only("group_width", None, because="its spatial convolution is dept
 def depthwise_bottleneck(spec: BlockSpec) -> Branches:
     """A bottleneck whose k x k convolution is depthwise: 1x1 reduce, depthwise (strided), 1x1 expand.
 
-    Chollet 2017 for the depthwise separable convolution; ShuffleNet's unit (Zhang et al. 2018) without its shuffle.
+    Chollet 2017 for the depthwise separable convolution; the unit that ShuffleNet starts from (Zhang et al. 2018).
     """
     inner = spec.inner_width
     return spec.ordered(
@@ -348,7 +348,7 @@ def convnext(spec: BlockSpec) -> Branches:
     rules=(*NO_PIXELS, only("group_width", None, because="its linear layers are dense")),
 )
 def mlp(spec: BlockSpec) -> Branches:
-    """Two linear layers: the ResNet for tabular data of Gorishniy et al. 2021, section 3.3.
+    """Two linear layers: the ResNet for tabular data of Gorishniy et al. 2021.
 
     ``norm_order: pre`` is the published order: norm, linear, activation, dropout, linear. ``post`` is He et al.'s.
     """

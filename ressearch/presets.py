@@ -87,7 +87,7 @@ _REGNET: dict[str, tuple[int, int, float, float, int]] = {
     "y-16gf": (18, 200, 106.23, 2.48, 112),
     "y-32gf": (20, 232, 115.89, 2.53, 232),
 }
-"""Blocks, w0, wa, wm and group width (Radosavovic et al. 2020, Fig. 17 and 18; pycls' configurations)."""
+"""Blocks, w0, wa, wm and group width (Radosavovic et al. 2020; pycls' configurations)."""
 
 
 def _regnet(key: str) -> Architecture:

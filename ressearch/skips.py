@@ -188,7 +188,7 @@ class Scaled(Skip):
 
 @skip("depth_scaled")
 class DepthScaled(Skip):
-    """y = s(x) + F(x) / sqrt(L): keeps the sum of L branches of unit variance (Hanin and Rolnick 2018; Hayou 2021)."""
+    """y = s(x) + F(x) / sqrt(L): the sum of L branches stays of one size (Hayou et al. 2021; Marion et al. 2022)."""
 
     formula = "s(x) + F(x) / √L"
 
@@ -215,10 +215,10 @@ class ReZero(Skip):
 
 @skip("skipinit")
 class SkipInit(Skip):
-    """y = s(x) + alpha F(x), alpha one learned number at the end of each branch (De and Smith 2020, section 3).
+    """y = s(x) + alpha F(x), alpha one learned number at the end of each branch (De and Smith 2020).
 
     `initial` = 0 as published; the paper finds 1/sqrt(L) to work as well. ``norm: none``, with biases and He
-    initialisation, is the published form; with a norm it downscales the branch as section 2 says deep networks need.
+    initialisation, is the published form; with a norm it still downscales the branch.
     """
 
     formula = "s(x) + α F(x)"
@@ -232,7 +232,7 @@ class SkipInit(Skip):
 
 @skip("layerscale")
 class LayerScale(Skip):
-    """y = s(x) + diag(lambda) F(x), lambda one learned number a channel (Touvron et al. 2021, eq. 3).
+    """y = s(x) + diag(lambda) F(x), lambda one learned number a channel (CaiT, Touvron et al. 2021).
 
     `initial` = 1e-6 as in ConvNeXt and CaiT of more than 24 layers; CaiT takes 0.1 up to 18 layers, 1e-5 up to 24.
     """
@@ -290,7 +290,7 @@ class Fixup(Skip):
 class StochasticDepth(Skip):
     """Training: y = s(x) + b F(x), b = 1 with probability p_l, else 0; evaluation: y = s(x) + p_l F(x).
 
-    Linear decay: p_l = 1 - (l / L)(1 - p_L) for unit l = 1 … L, p_L = `survival` (Huang et al. 2016, eq. 4 and 5).
+    Linear decay: p_l = 1 - (l / L)(1 - p_L) for unit l = 1 … L, p_L = `survival` (Huang et al. 2016).
     b is drawn for each mini-batch, as published.
     """
 
@@ -462,6 +462,9 @@ class Dense(Skip):
 @skip("weighted")
 class Weighted(Skip):
     """y = alpha s(x) + F(x), the branch's weights scaled by beta at the start (DeepNet, Wang et al. 2022).
+
+    DeepNet's own with ``norm_order: post`` and ``norm: layer`` alone: there a norm follows each sum and takes alpha out
+    again. With the norm before each branch (``pre``, the default of `transformer`) x grows by alpha from unit to unit.
 
     Left at 0, alpha = L^(1/4) and beta = (4 L)^(-1/4): the paper's (2N)^(1/4) and (8N)^(-1/4) for an encoder of N
     layers of two residual units. Queries' and keys' projections are not scaled (Fig. 2).

@@ -13,6 +13,7 @@ from ressearch.cost import Budget, Cost, breakdown
 from ressearch.errors import ArchitectureError
 from ressearch.layers import Layer, Norm, Shape
 from ressearch.network import Chain, Residual
+from ressearch.presets import PRESETS
 from ressearch.units import format_count, parse_count
 
 FIGURES = json.loads((Path(__file__).parent / "published.json").read_text())
@@ -35,9 +36,27 @@ def test_parameters_round_to_the_published_millions(name: str) -> None:
     assert f"{cost(Architecture.preset(name)).params / 1e6:.{digits}f}" == millions
 
 
-def test_resnet1001_weights_are_the_published_ten_point_two_million() -> None:
+def test_each_preset_has_one_kind_of_evidence_and_the_pages_count_them() -> None:
+    exact = [name for name in PUBLISHED if name in PRESETS]
+    all_three = [name for name in exact if "macs" in PUBLISHED[name]]
+    rounded = [*FIGURES["params_millions"], *FIGURES["weights_millions"]]
+    none = list(FIGURES["no_figure"])
+    assert sorted([*exact, *rounded, *none]) == sorted(PRESETS)
+    pages = Path(__file__).parents[1]
+    readme, space = (" ".join((pages / name).read_text().split()) for name in ("README.md", "docs/space.md"))
+    assert f"# {len(PRESETS)} published networks; {len(exact)} equal published code's counts exactly" in readme
+    assert (
+        f"{len(PRESETS)} published networks are presets: {len(exact)} equal published counts exactly ({len(all_three)} "
+        f"of them pycls' parameters, MACs and activations, {len(exact) - len(all_three)} torchvision's parameters), "
+        f"{len(rounded)} have the rounded parameters of their papers or of timm's tables, and {len(none)} have no "
+        "published figure"
+    ) in space
+    assert all(name in space for name in none)
+
+
+def test_preresnets_weights_are_the_published_millions() -> None:
     # He et al. 2016, Table 4 says 10.2M for ResNet-1001 and 1.7M for ResNet-164: convolutions and classifier, no norms.
-    for name, millions in (("preresnet164-cifar", "1.7"), ("preresnet1001-cifar", "10.2")):
+    for name, millions in {**FIGURES["weights_millions"], "preresnet164-cifar": "1.7"}.items():
         network = Architecture.preset(name)
         with_norms, without = cost(network).params, 0
         for part, count in plan(network).parts:

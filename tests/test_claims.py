@@ -1,0 +1,68 @@
+"""Figures that the pages state, held against the results that are committed beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def page(name: str) -> str:
+    return " ".join((ROOT / name).read_text().split())
+
+
+def run(report: str) -> dict[str, Any]:
+    return json.loads((ROOT / "reports" / report / "run.json").read_text())
+
+
+def trials(report: str) -> pd.DataFrame:
+    return pd.read_parquet(ROOT / "reports" / report / "trials.parquet")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/space.md"])
+def test_architectures_costed_per_second_are_those_of_the_benchmark(name: str) -> None:
+    rows = json.loads((ROOT / "benchmarks/results/cost.json").read_text())["rows"]
+    assert f"{rows['ressearch.cost']['per_second'] / 1000:.0f} thousand" in page(name)
+    assert 1.5 < rows["FlopCounterMode (meta)"]["per_second"] < 2.5  # "counts two"
+
+
+@pytest.mark.parametrize(
+    ("name", "report", "said", "minutes"),
+    [
+        ("README.md", "degradation", "in about a minute on two CPU cores", 1),
+        ("studies/degradation.yaml", "degradation", "About a minute on two CPU cores", 1),
+        ("studies/fashion_mnist_depth.yaml", "fashion_mnist_depth", "(about 20 minutes; 100 training images", 20),
+        ("studies/fashion_mnist_search.yaml", "fashion_mnist_search", "(about 5 minutes; 200 training images", 5),
+    ],
+)
+def test_minutes_said_are_those_of_the_committed_run(name: str, report: str, said: str, minutes: float) -> None:
+    record = run(report)
+    assert said in page(name)
+    assert record["machine"]["cpu_cores"] == record["concurrency"] == 2
+    assert minutes / 1.5 < record["active_seconds"] / 60 < 1.5 * minutes
+
+
+def test_the_readmes_fashion_mnist_figures_are_the_reports() -> None:
+    depth = trials("fashion_mnist_depth")
+    plain = depth[(depth["skip"] == "none") & (depth["norm_order"] == "post")].set_index("depth")["val_accuracy"]
+    text = page("README.md")
+    assert f"from {plain[8]:.3f} at depth 8 to {plain[110]:.3f} at depth 110" in text
+    overrides = {report: run(report)["overrides"] for report in ("fashion_mnist_depth", "fashion_mnist_search")}
+    per_class = {report: values["data.per_class"] for report, values in overrides.items()}
+    assert f"({per_class['fashion_mnist_depth']} training images per class, three seeds)" in text
+    assert set(depth["seeds"].map(len)) == {3}
+    assert f"({per_class['fashion_mnist_search']} images per class, one seed; finalists on three fresh ones)" in text
+    search = trials("fashion_mnist_search")
+    assert set(search[search["phase"] == "search"]["seeds"].map(len)) == {1}
+    finals = search[search["phase"] == "final"]
+    assert set(finals["seeds"].map(len)) == {3}
+    done = search[(search["phase"] == "search") & (search["status"] == "completed")]
+    best = done.sort_values("val_accuracy").iloc[-1]
+    (final,) = (row for _, row in finals.iterrows() if row["of_trial"] == best["trial"])
+    said = f"of {best['params'] / 1000:.0f} thousand parameters with a test accuracy of {final['test_accuracy']:.3f}"
+    assert said in text
