@@ -1,16 +1,20 @@
 # Two commands: `make quickstart` and `make test`, each from a bare clone (python3 >= 3.11 with pip).
-# Both make .venv once and use it again after that.
+# Both make .venv once and use it again after that. The tests see an empty home and none of this machine's data.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
+SEED ?=
 
-.PHONY: help quickstart test lint types format reports clean
+.PHONY: help quickstart test test-data test-all fuzz lint types format reports clean
 
 help:
 	@echo "make quickstart  set up, search a small space on real data, write a report, pick a network"
 	@echo "make test        set up, lint, check types, run the tests"
+	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
+	@echo "make test-all    run all of these, and the tests that take minutes each"
+	@echo "make fuzz        draw ten times the examples from a fresh seed (make fuzz SEED=N draws them again)"
 	@echo "make reports     make the reports under reports/ again (about 6 minutes on two cores)"
 	@echo "make format      format the code"
 	@echo "make clean       remove the virtual environment and caches"
@@ -35,6 +39,17 @@ quickstart: $(VENV)/.installed
 
 test: lint types
 	$(BIN)/python -m pytest
+
+test-data: $(VENV)/.dev
+	$(BIN)/python -m pytest -m machine_data -rs
+
+test-all: test test-data
+	$(BIN)/python -m pytest -m 'slow and not machine_data'
+
+fuzz: $(VENV)/.dev
+	@seed="$(SEED)"; seed=$${seed:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**32))')}; \
+	echo "seed $$seed: \`make fuzz SEED=$$seed\` draws the same again"; \
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,18 +1,25 @@
-"""Fixtures: one small study, really run once through Ray Tune, that many tests read."""
+"""What every test stands on: an empty home and no network, the Hypothesis profiles, and one small study, really run
+once through Ray Tune, that many tests read."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import hermetic
+import profiles
 import pytest
 
-from ressearch import Study
+HOME, MACHINE = hermetic.enter()  # before anything is imported that looks at the environment
+atexit.register(hermetic.leave, HOME)
+profiles.register()
 
-# Measurements of this machine are remembered for the tests alone; processes that they start inherit it.
-os.environ["RESSEARCH_CACHE"] = tempfile.mkdtemp(prefix="ressearch-tests-")
+from hypothesis import settings  # noqa: E402
+
+from ressearch import Study  # noqa: E402
 
 SMALL = {
     "name": "small",
@@ -20,6 +27,22 @@ SMALL = {
     "space": {"grid": {"skip": ["none", "identity"], "depth": [8, 14], "width": 4}},
     "recipe": {"epochs": 3, "seeds": 2, "gradient_clip": 1.0},
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A seed that is asked for is drawn from; without one the examples are the same every time."""
+    if config.getoption("--hypothesis-seed") is not None and config.getoption("--hypothesis-profile") is None:
+        settings.load_profile("drawn")
+
+
+@pytest.fixture(autouse=True)
+def _environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tests that say so (marker `machine_data`) see this machine's own variables, and with them its data."""
+    if request.node.get_closest_marker("machine_data") is None:
+        yield
+        return
+    with hermetic.variables({**MACHINE, "RESSEARCH_CACHE": os.environ["RESSEARCH_CACHE"]}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from ressearch import Architecture, Study, load, resume
 from ressearch.cli import main
@@ -63,7 +64,7 @@ def asked(work: float, replicates: int = 3) -> Probe:
 TIMES = st.lists(st.floats(1e-4, 10), min_size=4, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TIMES, st.floats(1, 1e6), st.integers(1, 4))
 def test_a_warm_up_stays_below_its_share_of_the_trial(times: list[float], work: float, replicates: int) -> None:
     machine = FakeMachine(dict(zip(ALL, times, strict=True)))

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import architectures, counted, input_shape, networks, saved_numbers, without_memory
 
 from ressearch import Architecture, cost, plan
@@ -80,7 +81,7 @@ def test_the_parts_of_a_network_add_up_to_its_cost(name: str) -> None:
     assert rows[-1].output_shape == (Architecture.preset(name).default_classes,)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(architecture=architectures(), side=st.integers(9, 24))
 def test_cost_equals_counting_the_built_network(architecture: Architecture, side: int) -> None:
     shape = input_shape(architecture, side)
@@ -93,7 +94,7 @@ def test_cost_equals_counting_the_built_network(architecture: Architecture, side
     assert without_memory(ours) == counted(architecture, shape)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(networks())
 def test_training_memory_is_a_lower_bound(drawn: tuple[Architecture, Shape]) -> None:
     assert 0 < cost(*drawn).saved <= saved_numbers(*drawn)

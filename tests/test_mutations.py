@@ -6,8 +6,9 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from ressearch.cli import main
 from ressearch.search import estimate
@@ -76,7 +77,7 @@ def spoil(text: str, chance: random.Random) -> str:
     return "\n".join(lines) + "\n"
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(300)
 @given(st.sampled_from(TEXTS), st.integers(0, 2**32))
 def test_a_spoilt_study_file_is_checked_or_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, seed: int

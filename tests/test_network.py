@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 from strategies import networks
 from torch import nn
 
@@ -79,7 +80,7 @@ def test_gradients_vanish_in_deep_plain_networks_only(norm_order: str) -> None:
     assert first_stage_gradient("none") < 1e-2 * first_stage_gradient("identity")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(networks(side=8, num_classes=3), st.integers(0, 3))
 def test_working_in_place_changes_no_gradient(drawn: tuple[Architecture, Shape], seed: int) -> None:
     architecture, shape = drawn

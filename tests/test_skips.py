@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from profiles import examples
 from strategies import networks
 from torch import Tensor, nn
 
@@ -240,7 +241,7 @@ def test_a_plain_network_has_one_shortcut_only() -> None:
     assert Architecture(skip="none", shortcut="pad") == Architecture(skip="none")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(networks(num_classes=5))
 def test_every_architecture_learns(drawn: tuple[Architecture, Shape]) -> None:
     """Forward gives finite logits of the right shape, backward a finite gradient for every weight; names round-trip."""

@@ -410,15 +410,6 @@ def test_a_streamed_study_runs_through_ray(tmp_path: Path) -> None:
     assert "decoded when needed" in results.run["data_source"]
 
 
-@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="apt install dataset-fashion-mnist")
-def test_debians_fashion_mnist() -> None:
-    data = load_dataset("fashion_mnist")
-    assert data.inputs.shape == (70_000, 1, 28, 28)
-    assert data.labels.bincount().tolist() == [7000] * 10
-    assert data.test_from == 60_000
-    assert data.classes[int(data.labels[0])] == "Ankle boot"
-
-
 def test_the_command_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> None:
     main(["data", "list", "--json"])
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

@@ -5,8 +5,9 @@ from collections import Counter
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from ressearch import Architecture, SearchSpace, build, cost
 from ressearch.blocks import BLOCKS
@@ -103,7 +104,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.dictionaries(st.sampled_from(["block", "depth", "depths", "width", "skip", "stages", "se_ratio"]), _values))
 def test_any_space_is_usable_or_refused_in_one_line(parameters: dict) -> None:
     problem = ""

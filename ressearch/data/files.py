@@ -40,7 +40,7 @@ class Published:
     Attributes:
         url: of the directory.
         files: MD5 of each file, by name.
-        debian: the Debian package that brings them, if one does, and where it puts them.
+        debian: the Debian package that brings them, if one does, and its directory's name under `/usr/share/datasets`.
         contents: MD5 of what a file holds uncompressed, by the file's name: files are also spread compressed anew.
     """
 
@@ -75,7 +75,7 @@ PUBLISHED: dict[str, Published] = {
             "bef4ecab320f06d8554ea6380940ec79",
             "bb300cfdad3c16e7a12a480ee83cd310",
         ),
-        ("dataset-fashion-mnist", "/usr/share/datasets/fashion-mnist"),
+        ("dataset-fashion-mnist", "fashion-mnist"),
         (
             "f4a8712d7a061bf5bd6d2ca38dc4d50a",
             "9018921c3c673c538a1fc5bad174d6f9",
@@ -116,14 +116,20 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ressearch" / "data"
 
 
+def shared() -> list[Path]:
+    """Return the machine's own data directories: those of ``RESSEARCH_DATA_PATH`` (one after another, as in ``PATH``;
+    empty for none), else ``/usr/share/datasets``."""
+    chosen = os.environ.get("RESSEARCH_DATA_PATH", "/usr/share/datasets")
+    return [Path(one) for one in chosen.split(os.pathsep) if one]
+
+
 def places(name: str, root: str | None) -> list[Path]:
     """Return the directories where a data set's files are looked for, in order."""
     if root is not None:
         return [Path(root), Path(root) / name]
-    found = [home() / name]
-    if (debian := PUBLISHED[name].debian) is not None:
-        found.append(Path(debian[1]))
-    return found
+    debian = PUBLISHED[name].debian
+    names = [name] if debian is None else [debian[1], name]
+    return [home() / name, *(directory / one for directory in shared() for one in names)]
 
 
 def how_to_get(name: str) -> str:

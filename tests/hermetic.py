@@ -1,0 +1,94 @@
+"""Shuts out what the machine holds: tests see an empty home, no cache, no data directory and no network, and so do the
+processes that they start (the network apart, which only the tests' own process is kept from)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SCRUBBED = ("RESSEARCH_", "RAY_", "TUNE_", "HF_", "HUGGINGFACE_", "TORCH_", "OPTUNA_", "MLFLOW_", "WANDB_", "XDG_")
+"""Beginnings of the variables that a user may have set and that would change what the tests see."""
+
+
+def environment(home: str) -> dict[str, str]:
+    """Return the variables that point every place where something could lie into `home`, an empty directory."""
+    return {
+        "HOME": home,
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "XDG_CONFIG_HOME": f"{home}/.config",
+        "XDG_DATA_HOME": f"{home}/.local/share",
+        "RESSEARCH_CACHE": f"{home}/.cache/ressearch",
+        "RESSEARCH_DATA": f"{home}/.cache/ressearch/data",
+        "RESSEARCH_DATA_PATH": "",
+        "HF_HOME": f"{home}/.cache/huggingface",
+        "TORCH_HOME": f"{home}/.cache/torch",
+        "MPLCONFIGDIR": f"{home}/.config/matplotlib",
+        "MPLBACKEND": "agg",
+    }
+
+
+def enter() -> tuple[str, dict[str, str]]:
+    """Make this process hermetic for good. Returns the empty home and the variables as they were."""
+    before = dict(os.environ)
+    home = tempfile.mkdtemp(prefix="ressearch-tests-")
+    for name in before:
+        if name.startswith(SCRUBBED):
+            del os.environ[name]
+    os.environ.update(environment(home))
+    _close_network()
+    return home, before
+
+
+def leave(home: str) -> None:
+    """Remove what the tests left in their home."""
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Have `values` as this process's whole environment for a while."""
+    kept = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(values)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def _is_here(host: object) -> bool:
+    """Whether a host is this machine: the loopback address, or one that a socket can be bound to."""
+    if host in (None, "", b"", "localhost", socket.gethostname()):
+        return True
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            socket.inet_pton(family, text)
+            probe.bind((text, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail as on a machine without a network, wherever Python code looks up or connects to another machine."""
+    if event == "socket.getaddrinfo" and not _is_here(arguments[0]):
+        raise socket.gaierror(socket.EAI_NONAME, f"tests reach no network: {arguments[0]!r}")
+    if event == "socket.connect":
+        connecting, address = arguments
+        is_stream = connecting.type == socket.SOCK_STREAM  # a datagram socket sends nothing when it connects
+        if is_stream and isinstance(address, tuple) and not _is_here(address[0]):
+            raise OSError(errno.ENETUNREACH, f"tests reach no network: {address}")
+
+
+def _close_network() -> None:
+    sys.addaudithook(_refuse)
