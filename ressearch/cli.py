@@ -146,7 +146,9 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     size = "continuous" if found["space_size"] is None else f"{found['space_size']} points"
     networks = "" if found["networks"] is None else f", {found['networks']} networks within the constraints"
     _say(f"{study}: valid")
-    _say(f"data       {found['data']}; {found['memory']}")
+    _say(f"data       {found['data']}" + (f"; {found['memory']}" if found["data_is_here"] else ""))
+    if not found["data_is_here"]:
+        _say(f"data       missing: {found['data_missing']}")
     _say(f"space      {size}{networks}")
     for reason, count in found["refused"].items():
         _say(f"refused    {count} {'points' if count > 1 else 'point'}: {reason}")

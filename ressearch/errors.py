@@ -30,6 +30,10 @@ class DataError(RessearchError):
     """A data set is unknown, missing or damaged."""
 
 
+class MissingDataError(DataError):
+    """A data set's files are not on this machine; the text says where they were looked for and how to get them."""
+
+
 class BudgetError(RessearchError):
     """Nothing fits the budget."""
 

@@ -4,7 +4,16 @@ from ressearch.data import datasets, hub, paths  # noqa: F401  (registers them)
 from ressearch.data.augment import AUGMENTATIONS, augment
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
 from ressearch.data.lazy import Lazy
-from ressearch.data.registry import DATASETS, Dataset, Options, find, from_arrays, load_dataset
+from ressearch.data.registry import (
+    DATASETS,
+    Dataset,
+    Declared,
+    Options,
+    find,
+    from_arrays,
+    load_dataset,
+    load_or_declare,
+)
 from ressearch.data.splits import Split, Splits, split
 from ressearch.data.spool import Place
 
@@ -13,6 +22,7 @@ __all__ = [
     "DATASETS",
     "Batch",
     "Dataset",
+    "Declared",
     "Lazy",
     "Options",
     "Place",
@@ -24,6 +34,7 @@ __all__ = [
     "find",
     "from_arrays",
     "load_dataset",
+    "load_or_declare",
     "split",
     "training_batches",
 ]

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ressearch.data.files import (
     IDX_FILES,
@@ -17,7 +18,7 @@ from ressearch.data.files import (
     read_idx,
 )
 from ressearch.data.paths import whole
-from ressearch.data.registry import Dataset, Options, dataset, missing
+from ressearch.data.registry import Dataset, Declared, Options, dataset, describe_images, missing
 from ressearch.errors import DataError
 
 
@@ -77,7 +78,43 @@ def synthetic(argument: str, options: Options) -> Dataset:
     )
 
 
-def _idx(name: str, title: str, options: Options) -> Dataset:
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+_DIGITS = tuple(map(str, range(10)))
+
+_FASHION_MNIST = Declared("Fashion-MNIST (Xiao et al. 2017)", (1, 28, 28), _CLOTHES, (6000,) * 10, (1000,) * 10)
+_MNIST = Declared(
+    "MNIST (LeCun et al. 1998)",
+    (1, 28, 28),
+    _DIGITS,
+    (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+    (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+)
+_KMNIST = Declared("Kuzushiji-MNIST (Clanuwat et al. 2018)", (1, 28, 28), _DIGITS, (6000,) * 10, (1000,) * 10)
+_CIFAR10 = Declared(
+    "CIFAR-10 (Krizhevsky 2009)",
+    (3, 32, 32),
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    (5000,) * 10,
+    (1000,) * 10,
+)
+_CIFAR100 = Declared(
+    "CIFAR-100 (Krizhevsky 2009)", (3, 32, 32), tuple(map(str, range(100))), (500,) * 100, (100,) * 100
+)
+
+
+def _idx(name: str, declared: Declared, options: Options) -> Dataset:
     """Read four gzipped IDX files."""
     looked = places(name, options.root)
     directory = next((one for one in looked if (one / IDX_FILES["train", "images"]).is_file()), None)
@@ -99,47 +136,37 @@ def _idx(name: str, title: str, options: Options) -> Dataset:
     inputs = torch.from_numpy(np.concatenate([parts["train", "images"], parts["test", "images"]])).unsqueeze(1)
     labels = torch.from_numpy(np.concatenate([parts["train", "labels"], parts["test", "labels"]]).astype(np.int64))
     count = len(parts["train", "labels"])
-    sides = "x".join(map(str, inputs.shape[2:]))
-    source = f"{title}: {count:,} training and {len(labels) - count:,} test images of {sides} grey pixels"
-    classes = tuple(map(str, range(int(labels.max()) + 1)))
-    if name == "fashion_mnist" and len(classes) == len(_CLOTHES):
-        classes = _CLOTHES
+    return _published(name, declared, inputs, labels, count)
+
+
+def _published(name: str, declared: Declared, inputs: Tensor, labels: Tensor, count: int) -> Dataset:
+    """Return a data set whose first `count` examples are its publisher's training part."""
+    classes = declared.classes
+    if int(labels.max()) + 1 != len(classes):  # other files under these names, read without verifying them
+        classes = tuple(map(str, range(int(labels.max()) + 1)))
+    source = describe_images(declared.title, tuple(inputs.shape[1:]), count, len(labels) - count)
     return Dataset(name, inputs, labels, classes, source, test_from=count)
 
 
-_CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
-
-@dataset("fashion_mnist", get=how_to_get("fashion_mnist"))
+@dataset("fashion_mnist", get=how_to_get("fashion_mnist"), declared=_FASHION_MNIST)
 def fashion_mnist(argument: str, options: Options) -> Dataset:
     """Fashion-MNIST (Xiao et al. 2017): 70,000 grey images of clothes, 28x28, 10 classes."""
-    return _idx("fashion_mnist", "Fashion-MNIST (Xiao et al. 2017)", options)
+    return _idx("fashion_mnist", _FASHION_MNIST, options)
 
 
-@dataset("mnist", get=how_to_get("mnist"))
+@dataset("mnist", get=how_to_get("mnist"), declared=_MNIST)
 def mnist(argument: str, options: Options) -> Dataset:
     """MNIST (LeCun et al. 1998): 70,000 handwritten digits, 28x28, 10 classes."""
-    return _idx("mnist", "MNIST (LeCun et al. 1998)", options)
+    return _idx("mnist", _MNIST, options)
 
 
-@dataset("kmnist", get=how_to_get("kmnist"))
+@dataset("kmnist", get=how_to_get("kmnist"), declared=_KMNIST)
 def kmnist(argument: str, options: Options) -> Dataset:
     """Kuzushiji-MNIST (Clanuwat et al. 2018): 70,000 cursive Japanese characters, 28x28, 10 classes."""
-    return _idx("kmnist", "Kuzushiji-MNIST (Clanuwat et al. 2018)", options)
+    return _idx("kmnist", _KMNIST, options)
 
 
-def _cifar(name: str, title: str, label: str, options: Options) -> Dataset:
+def _cifar(name: str, declared: Declared, label: str, options: Options) -> Dataset:
     looked = places(name, options.root)
     found = next((one / file for one in looked for file in PUBLISHED[name].files if (one / file).is_file()), None)
     if found is None:
@@ -150,21 +177,16 @@ def _cifar(name: str, title: str, label: str, options: Options) -> Dataset:
     pixels = np.concatenate([parts["train"][0], parts["test"][0]]).reshape(-1, 3, 32, 32)
     labels = torch.from_numpy(np.concatenate([parts["train"][1], parts["test"][1]]))
     count = len(parts["train"][1])
-    classes = _CIFAR10 if name == "cifar10" else tuple(map(str, range(int(labels.max()) + 1)))
-    source = f"{title}: {count:,} training and {len(labels) - count:,} test images of 32x32 colour pixels"
-    return Dataset(name, torch.from_numpy(pixels), labels, classes, source, test_from=count)
+    return _published(name, declared, torch.from_numpy(pixels), labels, count)
 
 
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-@dataset("cifar10", get=how_to_get("cifar10"))
+@dataset("cifar10", get=how_to_get("cifar10"), declared=_CIFAR10)
 def cifar10(argument: str, options: Options) -> Dataset:
     """CIFAR-10 (Krizhevsky 2009): 60,000 colour images, 32x32, 10 classes; the Python or the binary archive."""
-    return _cifar("cifar10", "CIFAR-10 (Krizhevsky 2009)", "labels", options)
+    return _cifar("cifar10", _CIFAR10, "labels", options)
 
 
-@dataset("cifar100", get=how_to_get("cifar100"))
+@dataset("cifar100", get=how_to_get("cifar100"), declared=_CIFAR100)
 def cifar100(argument: str, options: Options) -> Dataset:
     """CIFAR-100 (Krizhevsky 2009): 60,000 colour images, 32x32, 100 classes; the Python or the binary archive."""
-    return _cifar("cifar100", "CIFAR-100 (Krizhevsky 2009)", "fine_labels", options)
+    return _cifar("cifar100", _CIFAR100, "fine_labels", options)

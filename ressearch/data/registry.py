@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ressearch.data.lazy import Lazy
 from ressearch.data.spool import Place, hold, stamp
-from ressearch.errors import DataError, nearest
+from ressearch.errors import DataError, MissingDataError, nearest
 from ressearch.layers import Shape
 
 
@@ -32,6 +33,8 @@ class Dataset:
         validation_from: the examples from here on, up to the test part, are the publisher's validation part; None if
             there is none.
         place: where the inputs lie in a file that other processes can map; None if they do not.
+        missing: why the data are not here; then the inputs have a shape but no numbers (they are on the meta device)
+            and the labels are the declared counts of each class, in order. Empty for data that are here.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Dataset:
     test_from: int | None = None
     validation_from: int | None = None
     place: Place | None = None
+    missing: str = ""
 
     @property
     def parts(self) -> dict[str, range]:
@@ -63,6 +67,43 @@ class Dataset:
     def input_shape(self) -> Shape:
         """Shape of one input: (channels, height, width), (features,) or (tokens, features)."""
         return tuple(self.inputs.shape[1:])
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a published data set holds, known without its files.
+
+    Attributes:
+        title: its name and where it was published.
+        input_shape: shape of one input.
+        classes: the classes' names.
+        train, test: examples of each class in the publisher's two parts.
+    """
+
+    title: str
+    input_shape: Shape
+    classes: tuple[str, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+
+    @property
+    def source(self) -> str:
+        """One sentence: what the data are and where they come from."""
+        return describe_images(self.title, self.input_shape, sum(self.train), sum(self.test))
+
+    def placeholder(self, name: str, missing: str) -> Dataset:
+        """Return a data set of this shape, these classes and counts, without numbers."""
+        counts = torch.tensor([*self.train, *self.test])
+        labels = torch.arange(len(self.classes)).repeat(2).repeat_interleave(counts)
+        inputs = torch.empty(len(labels), *self.input_shape, dtype=torch.uint8, device="meta")
+        return Dataset(name, inputs, labels, self.classes, self.source, test_from=sum(self.train), missing=missing)
+
+
+def describe_images(title: str, shape: Shape, train: int, test: int) -> str:
+    """Return the sentence on a published set of images of a shape (channels, height, width)."""
+    channels, height, width = shape
+    kind = "grey" if channels == 1 else "colour"
+    return f"{title}: {train:,} training and {test:,} test images of {width}x{height} {kind} pixels"
 
 
 @dataclass(frozen=True)
@@ -98,12 +139,14 @@ class DatasetType:
         argument: what has to follow the colon; None if nothing may.
         summary: one line on what it is.
         get: how to get it, where it needs files.
+        declared: what it holds, for a study to be checked where its files are absent; None if only the files know.
     """
 
     load: Callable[[str, Options], Dataset]
     argument: str | None
     summary: str
     get: str
+    declared: Declared | None = None
 
 
 DATASETS: dict[str, DatasetType] = {}
@@ -111,13 +154,13 @@ DATASETS: dict[str, DatasetType] = {}
 
 
 def dataset(
-    name: str, *, argument: str | None = None, get: str = ""
+    name: str, *, argument: str | None = None, get: str = "", declared: Declared | None = None
 ) -> Callable[[Callable[[str, Options], Dataset]], Callable[[str, Options], Dataset]]:
     """Register a loader as data set `name`; its docstring's first line says what it is."""
 
     def register(load: Callable[[str, Options], Dataset]) -> Callable[[str, Options], Dataset]:
         summary = (load.__doc__ or "").strip().splitlines()[0]
-        DATASETS[name] = DatasetType(load, argument, summary, get)
+        DATASETS[name] = DatasetType(load, argument, summary, get, declared)
         return load
 
     return register
@@ -145,6 +188,20 @@ def load_dataset(name: str, options: Options = Options()) -> Dataset:
     Raises DataError if there is no such data set, or its files are missing or damaged; the text says what to do.
     """
     return _loaded(name, options, _state(name.partition(":")[2]))
+
+
+def load_or_declare(name: str, options: Options = Options()) -> Dataset:
+    """Return a data set, or what is declared of it (`Dataset.missing` says why) where its files are absent.
+
+    Raises DataError as `load_dataset`, but for missing files of a data set that is declared.
+    """
+    try:
+        return load_dataset(name, options)
+    except MissingDataError as error:
+        declared = find(name)[0].declared
+        if declared is None:
+            raise
+        return declared.placeholder(name, str(error))
 
 
 def _state(argument: str) -> tuple[Any, ...]:
@@ -196,7 +253,7 @@ def from_arrays(inputs: Any, labels: Any, name: str = "arrays", classes: Any = N
     return Dataset(name, data, indices, tuple(classes) if classes is not None else names, f"arrays ({name})")
 
 
-def missing(name: str, looked: list[Path], get: str) -> DataError:
+def missing(name: str, looked: list[Path], get: str) -> MissingDataError:
     """Return the error for a data set whose files are not there."""
     places = ", ".join(map(str, looked))
-    return DataError(f"'{name}': not found in {places}; {get}; or name its directory with data.root")
+    return MissingDataError(f"'{name}': not found in {places}; {get}; or name its directory with data.root")

@@ -54,6 +54,8 @@ def check(study: Study) -> dict[str, Any]:
         "refused": dict(space.refusals().most_common(_REASONS)) if is_complete else {},
         "matched": _matched(space, [price for price, _ in priced]),
         "data": study.dataset.source,
+        "data_is_here": not study.dataset.missing,
+        "data_missing": study.dataset.missing or None,
         "memory": study.dataset.memory,
         "trials": study.planned_trials,
         "seeds": len(study.recipe.seeds),
@@ -121,7 +123,7 @@ def phase_plans(study: Study, epoch_seconds: float, mean_macs: float, concurrenc
         concurrency: how many trials run at once.
     """
     recipe, search = study.recipe, study.search
-    seeds, examples = len(recipe.seeds), len(study.splits().train)
+    seeds, examples = len(recipe.seeds), study.examples["train"]
 
     def plan(trials: int, seeds: int, epochs: int, most: float = math.inf) -> PhasePlan:
         total = round(min(trials * seeds * epochs, most))
@@ -170,7 +172,7 @@ def epoch_seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads
     scale = known.max(axis=0)
     weights, _ = nnls(known / scale, np.array([seconds for _, seconds in timed]))
     mean_step = float((features(priced) / scale @ weights).mean())
-    examples = len(study.splits().train)
+    examples = study.examples["train"]
     return mean_step * (examples // min(study.recipe.batch_size, examples))
 
 
@@ -195,7 +197,7 @@ def _timed(study: Study, priced: list[tuple[Cost, Architecture]]) -> list[tuple[
 
 def _examples(study: Study, price: Cost) -> int:
     """Return how many examples of a batch are timed: all, or as many as a second or so is enough for, but two."""
-    return max(2, min(study.recipe.batch_size, len(study.splits().train), int(_work(study) / (3 * price.macs))))
+    return max(2, min(study.recipe.batch_size, study.examples["train"], int(_work(study) / (3 * price.macs))))
 
 
 def _work(study: Study) -> float:
@@ -209,7 +211,7 @@ def _device(study: Study) -> torch.device:
 def _step_seconds(study: Study, architecture: Architecture, examples: int) -> float:
     """Time a step of one replicate on so many examples, run as a trial would run it; returns it for a whole batch."""
     shape, classes = study.dataset.input_shape, len(study.dataset.classes)
-    recipe, device, there = study.recipe, _device(study), len(study.splits().train)
+    recipe, device, there = study.recipe, _device(study), study.examples["train"]
     batch_size = min(recipe.batch_size, there)
     choice = expect(architecture, shape, classes, recipe, device, there)
     # Where a batch is work enough, seeds side by side save little.

@@ -59,6 +59,7 @@ def run(
 ) -> str | Path:
     """Carry `study` out into a directory or URL; see `Study.run`."""
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
+    study.require_data()
     if address is None:
         trial_resources(study)  # refuse what this machine cannot do before anything is written
     if not is_url(out):
@@ -109,6 +110,7 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
     if not (path / JOURNAL).is_file() and (path / TRIALS_FILE).is_file():
         raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
     study = Study.from_directory(path)
+    study.require_data()
     if address is None:
         trial_resources(study)
     with _locked(path):
@@ -293,7 +295,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "data_source": study.dataset.source,
         "class_counts": dict(zip(study.dataset.classes, study.dataset.labels.bincount().tolist(), strict=True)),
         "memory": study.dataset.memory,
-        "examples": {part: len(getattr(study.splits(), part)) for part in ("train", "validation", "test")},
+        "examples": study.examples,
         "concurrency": None,
         "cpus_per_trial": None,
         "gpus_per_trial": None,

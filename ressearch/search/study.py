@@ -26,7 +26,7 @@ from pydantic import (
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Budget, cost
-from ressearch.data import Dataset, Options, Splits, find, load_dataset, split
+from ressearch.data import Dataset, Options, Splits, find, load_or_declare, split
 from ressearch.domains import label
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
 from ressearch.proposals import Answers, RandomTrial
@@ -423,11 +423,25 @@ class Study(BaseModel):
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The data set."""
-        return load_dataset(self.data.name, self.data.options)
+        """The data set; of a published one that is not on this machine, what is declared (`Dataset.missing`)."""
+        return load_or_declare(self.data.name, self.data.options)
+
+    def require_data(self) -> None:
+        """Raise StudyError, saying how to get them, if the data are not on this machine."""
+        if self.dataset.missing:
+            raise self._document.error(("data",), self.dataset.missing)
+
+    @property
+    def examples(self) -> dict[str, int]:
+        """Examples of the parts train, validation and test; of missing data as many as are declared."""
+        return {part: len(getattr(self._splits, part)) for part in ("train", "validation", "test")}
 
     def splits(self) -> Splits:
-        """Return the study's train, validation and test parts, fixed by its seed; always the same object."""
+        """Return the study's train, validation and test parts, fixed by its seed; always the same object.
+
+        Raises StudyError if the data are not on this machine.
+        """
+        self.require_data()
         return self._splits
 
     @functools.cached_property
@@ -487,8 +501,8 @@ class Study(BaseModel):
                 memory layout, which else are measured), so that on a CPU of the same kind their numbers are the same.
 
         Raises:
-            StudyError: `out` holds something already, or cannot be written, or too many trials failed, or what `repeat`
-                holds cannot be repeated.
+            StudyError: the data are not on this machine, or `out` holds something already, or cannot be written, or
+                too many trials failed, or what `repeat` holds cannot be repeated.
             ResourceError: a trial asks for more than the machine has.
         """
         from ressearch.search.runner import run
