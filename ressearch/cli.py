@@ -272,16 +272,18 @@ def export(
     from ressearch import export as exporting
     from ressearch.pick import pick as pick_network
 
-    if out.suffix not in exporting.FORMATS:
-        raise ArchitectureError(f"{out}: no format '{out.suffix}'; {nearest(out.suffix, exporting.FORMATS)}")
+    exporting.require_format(out)
     if not out.parent.is_dir():
         raise RessearchError(f"{out}: no directory {out.parent}")
     if trial is None:
         trial = pick_network(directory, max_params, max_macs, max_activations).trial
     classifier, accuracy = exporting.train(directory, trial)
     exporting.save(classifier, out)
+    inputs = (
+        f"{str(classifier.input_dtype).removeprefix('torch.')} (batch, {', '.join(map(str, classifier.input_shape))})"
+    )
     _say(f"trial {trial}, {classifier.network.architecture.name}, trained on a fresh seed: val_accuracy {accuracy:.4f}")
-    _say(f"written to {out}: {exporting.FORMATS[out.suffix]}")
+    _say(f"written to {out}: {exporting.FORMATS[out.suffix]}; takes {inputs}")
 
 
 @cli.group("data")

@@ -18,17 +18,20 @@ squeeze-excitation          ``se.fc1``, ``se.fc2`` (timm)
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ressearch.architecture import Architecture
 from ressearch.cost import input_channels
-from ressearch.errors import ArchitectureError, StudyError, nearest
+from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
 from ressearch.layers import Shape, SqueezeExciteModule
 from ressearch.network import ResidualNetwork, ResidualUnit, build
 
@@ -125,21 +128,30 @@ class Classifier(nn.Module):
         mean, std: of the training data, by channel (feature); inputs are normalised by them.
         classes: the classes' names, in the order of the logits.
         input_shape: one input's shape, without the batch.
+        input_dtype: as the data hold inputs: ``torch.uint8`` (pixels) or ``torch.float32``. Called from Python a
+            classifier takes either; a program that `save` writes takes this one alone.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: ResidualNetwork, mean: Tensor, std: Tensor, classes: Sequence[str], input_shape: Shape
+        self,
+        network: ResidualNetwork,
+        mean: Tensor,
+        std: Tensor,
+        classes: Sequence[str],
+        input_shape: Shape,
+        input_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.network, self.classes, self.input_shape = network, tuple(classes), tuple(input_shape)
+        self.input_dtype = input_dtype
         self.register_buffer("mean", mean.float())
         self.register_buffer("std", std.float())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (batch, *input_shape), bytes or numbers, to logits (batch, classes)."""
+        """Map (batch, *input_shape), pixels or numbers as the data hold them, to logits (batch, classes)."""
         return self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
 
 
@@ -153,6 +165,8 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
         StudyError: the directory holds no study, or not that trial.
         Diverged: its loss was no number or exploded.
     """
+    import pandas as pd
+
     from ressearch.results import load as load_results
     from ressearch.results.schema import architecture_of
     from ressearch.search.study import Study
@@ -167,7 +181,8 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     splits = study.splits().to(device)
     fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
-    recipe = Recipe.model_validate_json(row["recipe"]).model_copy(update={"seeds": (fresh,)})
+    changes = {"seeds": (fresh,)} | ({} if pd.isna(row["channels_last"]) else {"channels_last": row["channels_last"]})
+    recipe = Recipe.model_validate_json(row["recipe"]).model_copy(update=changes)
     architecture = architecture_of({str(key): value for key, value in row.items()})
     engine = Engine(architecture, splits, len(study.dataset.classes), recipe)
     accuracy = 0.0
@@ -176,47 +191,101 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     shape = study.dataset.input_shape
     network = build(architecture, input_channels(shape), len(study.dataset.classes))
     network.load_state_dict(engine.groups[0].state(0))
-    return Classifier(network, splits.mean.cpu(), splits.std.cpu(), study.dataset.classes, shape).eval(), accuracy
+    inputs = study.dataset.inputs
+    is_pixels = not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8  # images decoded when needed are pixels
+    dtype = torch.uint8 if is_pixels else torch.float32
+    mean, std = splits.mean.cpu(), splits.std.cpu()
+    return Classifier(network, mean, std, study.dataset.classes, shape, dtype).eval(), accuracy
 
 
 FORMATS = {
     ".pt": "weights and description, for `ressearch.export.load`",
     ".pt2": "torch.export: a program that needs torch alone",
-    ".onnx": "ONNX: for onnxruntime and others (needs the packages onnx and onnxscript)",
+    ".onnx": "ONNX: for onnxruntime and others",
 }
 """What `save` writes, by the file's suffix."""
+
+_NEEDS = {".onnx": ("onnx", "onnxscript")}
+"""Packages that a format needs besides torch."""
+
+_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+def require_format(path: str | Path) -> str:
+    """Return the suffix that says a file's format, one of `FORMATS`; to be asked before anything is trained for it.
+
+    Raises ArchitectureError for another suffix, or where a package that writes the format is missing.
+    """
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise ArchitectureError(f"{path}: no format '{suffix}'; {nearest(suffix, FORMATS)}")
+    missing = [name for name in _NEEDS.get(suffix, ()) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ArchitectureError(
+            f"{path}: {suffix} needs {' and '.join(missing)}, not installed here: pip install {' '.join(missing)}"
+        )
+    return suffix
 
 
 def save(classifier: Classifier, path: str | Path) -> None:
     """Write a trained classifier in the format of the file's suffix, one of `FORMATS`; any batch size.
 
-    Raises ArchitectureError for another suffix, or where a package is missing.
+    The file appears whole, or not at all. Programs (``.pt2``, ``.onnx``) take inputs of the classifier's `input_dtype`.
+
+    Raises ArchitectureError as `require_format`, or where the file cannot be written.
     """
-    file = Path(path)
-    if file.suffix not in FORMATS:
-        raise ArchitectureError(f"{path}: no format '{file.suffix}'; {nearest(file.suffix, FORMATS)}")
-    classifier = classifier.cpu().eval()
-    example = torch.zeros(2, *classifier.input_shape)
-    batch = {0: torch.export.Dim("batch", min=1, max=2**16)}
-    if file.suffix == ".pt":
-        description = {
-            "architecture": json.dumps(classifier.network.architecture.to_dict()),
-            "classes": list(classifier.classes),
-            "input_shape": list(classifier.input_shape),
-        }
-        torch.save({**description, "state": classifier.state_dict()}, file)
-    elif file.suffix == ".pt2":
-        torch.export.save(torch.export.export(classifier, (example,), dynamic_shapes=(batch,)), file)
-    else:
-        try:
-            program = torch.onnx.export(
-                classifier, (example,), dynamo=True, dynamic_shapes=(batch,), input_names=["inputs"], verbose=False
-            )
-        except (ImportError, torch.onnx.OnnxExporterError) as error:
-            said = "needs the packages onnx and onnxscript" if isinstance(error, ImportError) else str(error)
-            raise ArchitectureError(f"{path}: {said.splitlines()[0]}") from None
-        assert program is not None
-        program.save(str(file))
+    suffix, file = require_format(path), Path(path)
+    part = file.with_name(f".{file.stem}.{os.getpid()}.part{suffix}")
+    try:
+        _WRITERS[suffix](classifier.cpu().eval(), part)
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+    except torch.onnx.OnnxExporterError as error:
+        raise ArchitectureError(f"{path}: {first_line(error)}") from None
+    except OSError as error:
+        raise ArchitectureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _example(classifier: Classifier) -> tuple[Tensor]:
+    return (torch.zeros(2, *classifier.input_shape, dtype=classifier.input_dtype),)
+
+
+def _any_batch() -> tuple[dict[int, Any]]:
+    return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
+
+
+def _write_weights(classifier: Classifier, file: Path) -> None:
+    description = {
+        "architecture": json.dumps(classifier.network.architecture.to_dict()),
+        "classes": list(classifier.classes),
+        "input_shape": list(classifier.input_shape),
+        "input_dtype": str(classifier.input_dtype).removeprefix("torch."),
+    }
+    torch.save({**description, "state": classifier.state_dict()}, file)
+
+
+def _write_program(classifier: Classifier, file: Path) -> None:
+    torch.export.save(torch.export.export(classifier, _example(classifier), dynamic_shapes=_any_batch()), file)
+
+
+def _write_onnx(classifier: Classifier, file: Path) -> None:
+    program = torch.onnx.export(
+        classifier,
+        _example(classifier),
+        dynamo=True,
+        dynamic_shapes=_any_batch(),
+        input_names=["inputs"],
+        output_names=["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(file))
+
+
+_WRITERS = {".pt": _write_weights, ".pt2": _write_program, ".onnx": _write_onnx}
 
 
 def load(path: str | Path) -> Classifier:
@@ -230,8 +299,9 @@ def load(path: str | Path) -> Classifier:
         architecture = Architecture.from_dict(json.loads(saved["architecture"]))
         state = saved["state"]
         network = build(architecture, input_channels(shape), len(saved["classes"]))
-        classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape)
+        dtype = _TYPES[saved.get("input_dtype", "float32")]  # older files do not say
+        classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape, dtype)
         classifier.load_state_dict(state)
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise ArchitectureError(f"{path}: no network that ressearch saved: {str(error).splitlines()[0]}") from None
+        raise ArchitectureError(f"{path}: no network that ressearch saved: {first_line(error)}") from None
     return classifier.eval()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ressearch import Architecture, build
+from ressearch import Architecture, build, export
+from ressearch.cli import main
 from ressearch.errors import ArchitectureError, StudyError
 from ressearch.export import Classifier, load, load_published, save, to_published, train
 
@@ -127,8 +135,16 @@ def test_wrong_state_dicts_are_refused_and_change_nothing() -> None:
         to_published(build(Architecture.preset("resnet18-imagenet").replace(skip="rezero")))
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
-def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, suffix: str) -> None:
+def read(file: Path) -> Callable[[Tensor], Tensor]:
+    if file.suffix == ".onnx":
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        return lambda inputs: torch.from_numpy(session.run(["logits"], {"inputs": inputs.numpy()})[0])
+    return load(file) if file.suffix == ".pt" else torch.export.load(file).module()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
+def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
     for name, shape in (
         ("basic-d1.1-w4.8", (3, 16, 16)),
         ("mlp-d2-w16", (30,)),
@@ -139,14 +155,67 @@ def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, suffix: str) -
         axis = (1, 1) if len(shape) == 3 else ()
         channels = shape[0] if len(shape) == 3 else shape[-1]
         classifier = Classifier(
-            network, torch.rand(channels, *axis), 1 + torch.rand(channels, *axis), ("a", "b", "c"), shape
+            network, 100 * torch.rand(channels, *axis), 50 + torch.rand(channels, *axis), ("a", "b", "c"), shape, dtype
         ).eval()
         file = tmp_path / f"net{suffix}"
         save(classifier, file)
-        again = load(file) if suffix == ".pt" else torch.export.load(file).module()
+        again = read(file)
         for batch in (1, 5):
-            inputs = 255 * torch.rand(batch, *shape)
-            assert torch.allclose(again(inputs), classifier(inputs), atol=1e-5)
+            inputs = (255 * torch.rand(batch, *shape)).to(dtype)
+            torch.testing.assert_close(again(inputs), classifier(inputs), atol=1e-4, rtol=1e-4)
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_program_takes_pixels_in_a_process_that_has_torch_alone(tmp_path: Path) -> None:
+    network = build(Architecture.from_name("basic-d1.1-w4.8"), 1, 3)
+    classifier = Classifier(network, torch.tensor([[[9.0]]]), torch.tensor([[[3.0]]]), "abc", (1, 8, 8), torch.uint8)
+    save(classifier, tmp_path / "net.pt2")
+    pixels = torch.arange(3 * 64, dtype=torch.uint8).reshape(3, 1, 8, 8)
+    program = (
+        "import sys, torch\n"
+        "sys.modules['ressearch'] = None\n"  # importing it would raise
+        "classify = torch.export.load('net.pt2').module()\n"
+        "pixels = torch.arange(3 * 64, dtype=torch.uint8).reshape(3, 1, 8, 8)\n"
+        "print(classify(pixels).tolist())\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(
+            torch.tensor(json.loads(done.stdout)), classifier.eval()(pixels), atol=1e-5, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    network = build(Architecture.from_name("basic-d1.1-w4.8"), 1, 3)
+    classifier = Classifier(network, torch.zeros(1, 1, 1), torch.ones(1, 1, 1), "abc", (1, 8, 8))
+    file = tmp_path / f"net{suffix}"
+    file.write_text("the former file")
+
+    def dies(classifier: Classifier, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(export._WRITERS, suffix, dies)
+    with pytest.raises(KeyboardInterrupt):
+        save(classifier, file)
+    assert file.read_text() == "the former file"
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_missing_package_is_named_before_anything_is_trained(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else found(name))
+    monkeypatch.setattr(export, "train", lambda *arguments: pytest.fail("it trained"))
+    with pytest.raises(SystemExit) as done:
+        main(["export", str(small_run), "--out", str(tmp_path / "net.onnx")])
+    assert done.value.code == 2
+    assert "net.onnx: .onnx needs onnx and onnxscript, not installed here: pip install onnx" in capsys.readouterr().err
 
 
 def test_a_studys_network_is_trained_again_and_written(small_run: Path, tmp_path: Path) -> None:
@@ -155,6 +224,7 @@ def test_a_studys_network_is_trained_again_and_written(small_run: Path, tmp_path
     save(classifier, tmp_path / "net.pt")
     again = load(tmp_path / "net.pt")
     assert again.classes == tuple("0123456789")
+    assert again.input_dtype == classifier.input_dtype
     assert again.network.architecture == classifier.network.architecture
     with pytest.raises(StudyError, match="has no trial 9; its trials are 0 to 3"):
         train(small_run, 9)
