@@ -17,7 +17,7 @@ from ressearch.search.cluster import start_ray
 from ressearch.search.ledger import Ledger
 from ressearch.search.proposer import OPTUNA_FILE, Proposer
 from ressearch.search.samplers import SAMPLERS
-from ressearch.search.schedulers import SCHEDULERS, bracket_trials, replay
+from ressearch.search.schedulers import bracket_trials
 
 SPACE = {
     "depth": [8, 14],
@@ -41,6 +41,38 @@ def ray_started() -> Iterator[None]:
     start_ray()
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[dict[str, Any]]]:
+    """What each trial of a study reported to Tune, as a callback that is not ours hears it."""
+    from ray import tune
+
+    from ressearch.search import runner
+
+    heard: dict[int, list[dict[str, Any]]] = {}
+
+    class Witness(tune.Callback):
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+            heard.setdefault(trial.config["trial"], []).append(result)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr(runner, "callbacks", lambda study, directory: [Witness()])
+    return heard
+
+
+def assert_record_holds_every_report(results: Any, reports: dict[int, list[dict[str, Any]]]) -> None:
+    """Assert that rows and curves end with the epoch that decided, for stopped trials as for others."""
+    epochs = {number: {one["epoch"]: one["val_accuracy"] for one in told} for number, told in reports.items()}
+    curves = results.curves.groupby(["trial", "epoch"])["val_accuracy"].mean()
+    assert {number: set(told) for number, told in epochs.items()} == {
+        number: set(curves[number].index) for number in curves.index.unique("trial")
+    }
+    for row in results.trials.to_dict("records"):
+        assert row["epochs"] == max(epochs[row["trial"]])
+        assert row["val_accuracy"] == pytest.approx(epochs[row["trial"]][row["epochs"]])
 
 
 @pytest.mark.parametrize("objectives", [["val_accuracy"], ["val_accuracy", "macs"]])
@@ -96,21 +128,6 @@ def test_cmaes_needs_numbers_and_hyperband_no_bound() -> None:
     with pytest.raises(StudyError, match="hyperband pauses trials while it starts others"):
         study(search={"scheduler": "hyperband"}, resources={"concurrency": 1})
     assert bracket_trials(9, 3) == 3 + 5 + 9
-
-
-def test_a_resumed_scheduler_knows_what_came_before() -> None:
-    fresh, told = (SCHEDULERS["asha"]("val_accuracy", "max", 9, grace_period=3) for _ in range(2))
-    before = {n: [{"epoch": 3, "training_iteration": 3, "val_accuracy": 0.8 + n / 100}] for n in range(9)}
-    replay(told, "asha", before)
-
-    class Trial:
-        trial_id = "new"
-
-    poor = {"epoch": 3, "training_iteration": 3, "val_accuracy": 0.3}
-    for scheduler in (fresh, told):
-        scheduler.on_trial_add(None, Trial)
-    assert fresh.on_trial_result(None, Trial, poor) == "CONTINUE"
-    assert told.on_trial_result(None, Trial, poor) == "STOP"
 
 
 def test_hypervolume_is_the_dominated_area() -> None:
@@ -243,12 +260,26 @@ def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Pat
         load("nonsense://x/y")
 
 
-def test_hyperband_stops_most_of_its_trials(ray_started: None, tmp_path: Path) -> None:
+def test_hyperband_stops_most_of_its_trials(
+    ray_started: None, tmp_path: Path, reports: dict[int, list[dict[str, Any]]]
+) -> None:
     banded = study(search={"scheduler": "hyperband", "trials": 17}, recipe={"epochs": 9})
-    trials = load(banded.run(tmp_path / "run")).trials
+    results = load(banded.run(tmp_path / "run"))
+    trials = results.trials
     assert len(trials) == 17
     assert (trials["status"] == "stopped").sum() >= 8
     assert set(trials.loc[trials["status"] == "stopped", "epochs"]) <= {1, 3}
+    assert_record_holds_every_report(results, reports)
+
+
+@pytest.mark.parametrize("scheduler", [{"name": "asha", "reduction_factor": 2}, "median"])
+def test_a_stopped_trial_keeps_the_value_that_decided(
+    scheduler: Any, ray_started: None, tmp_path: Path, reports: dict[int, list[dict[str, Any]]]
+) -> None:
+    stopping = study(search={"scheduler": scheduler, "trials": 10})
+    results = load(stopping.run(tmp_path / "run"))
+    assert (results.trials["status"] == "stopped").any()
+    assert_record_holds_every_report(results, reports)
 
 
 def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:

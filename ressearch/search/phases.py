@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ressearch.proposals import RandomTrial
 from ressearch.results import Store
 from ressearch.results.schema import architecture_of, is_open
-from ressearch.search.schedulers import PAUSING, SCHEDULERS, bracket_trials, replay
+from ressearch.search.schedulers import PAUSING, REPLAYED, SCHEDULERS, bracket_trials
 from ressearch.search.study import OBJECTIVES, Study
 from ressearch.training import Recipe
 
@@ -70,39 +70,27 @@ def _search(study: Study, store: Store, directory: Path) -> Phase:
     from ressearch.search.proposer import Proposer
 
     rows = _rows(store, "search")
-    scheduler = _scheduler(study)
-    replay(scheduler, study.search.scheduler.name, _curves(store, rows))
+    scheduler = _scheduler(study, store, rows)
     left = study.planned_trials - sum(not is_open(row) for row in rows)
     chosen = study.search.scheduler
     at_once = bracket_trials(study.recipe.epochs, **chosen.options) if chosen.name in PAUSING else None
     return Phase("search", study.recipe, Proposer(study, rows, directory), scheduler, left, at_once)
 
 
-def _scheduler(study: Study) -> TrialScheduler:
+def _scheduler(study: Study, store: Store, rows: Sequence[Row]) -> TrialScheduler:
+    """Return the search's scheduler; it knows what is on record."""
+    from ressearch.search.replay import Continued, to_result
+
     objective, chosen = study.search.objective[0], study.search.scheduler
     scheduler: TrialScheduler = SCHEDULERS[chosen.name](
         objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options
     )
-    return scheduler
-
-
-def _curves(store: Store, rows: Sequence[Row]) -> dict[int, list[dict[str, Any]]]:
-    """Return the epochs of the trials that have ended, as they reported them."""
-    epochs: dict[int, dict[int, list[dict[str, Any]]]] = {row["trial"]: {} for row in rows if not is_open(row)}
-    for point in store.tables.curves:
-        if point["trial"] in epochs:
-            epochs[point["trial"]].setdefault(point["epoch"], []).append(point)
-    return {
-        number: [
-            {
-                "epoch": epoch,
-                "training_iteration": epoch,
-                **{key: sum(one[key] for one in points) / len(points) for key in ("val_accuracy", "val_loss")},
-            }
-            for epoch, points in sorted(by_epoch.items())
-        ]
-        for number, by_epoch in epochs.items()
-    }
+    if chosen.name not in REPLAYED:
+        return scheduler
+    known = {row["trial"]: row for row in rows}
+    by_epoch = itertools.groupby(store.tables.curves, key=lambda point: (point["trial"], point["epoch"]))
+    epochs = [(trial, to_result(points)) for (trial, _), points in by_epoch if trial in known]
+    return Continued(scheduler, known, epochs)
 
 
 def _listed(

@@ -93,31 +93,4 @@ def bracket_trials(epochs: int, reduction_factor: float = 3) -> int:
 
 
 REPLAYED = ("asha", "median")
-"""Schedulers that a resumed study tells what came before; the others start anew."""
-
-
-class _Known:
-    """A trial that ended before: schedulers know trials by their id."""
-
-    def __init__(self, trial: int) -> None:
-        self.trial_id = f"known-{trial}"
-        self.config: dict[str, Any] = {}
-
-
-def replay(scheduler: Any, name: str, curves: dict[int, list[dict[str, Any]]]) -> None:
-    """Tell a new scheduler the epochs of trials that ended before, as if they had just happened.
-
-    Args:
-        scheduler: fresh.
-        name: its name.
-        curves: of each trial, its epochs: results as a trial reports them.
-    """
-    if name not in REPLAYED:
-        return
-    for number, results in curves.items():
-        known = _Known(number)
-        scheduler.on_trial_add(None, known)
-        for result in results:
-            scheduler.on_trial_result(None, known, result)
-        if results:
-            scheduler.on_trial_complete(None, known, results[-1])
+"""Schedulers that a resumed study tells what came before (`ressearch.search.replay`); HyperBand fills new brackets."""
