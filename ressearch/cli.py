@@ -318,40 +318,44 @@ def data_list(as_json: bool) -> None:
 
 @data_group.command("info")
 @click.argument("name")
-@click.option("--root", help="Directory that holds its files.")
+@click.option("--root", help="Directory that holds a published data set's files.")
+@click.option("--size", type=click.IntRange(1, 4096), help="Bring images to this side, as a study's data.size does.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="1 grey, 3 colour [as the first image].")
+@click.option("--image", help="Column of the images [found].")
+@click.option("--label", help="Column of the labels [found].")
+@click.option(
+    "--memory", type=click.Choice(["auto", "resident", "stream"]), default="auto", help="How images are held [auto]."
+)
+@click.option("--no-verify", is_flag=True, help="Read files that are not the published ones.")
 @_json
-def data_info(name: str, root: str | None, as_json: bool) -> None:
+def data_info(
+    name: str,
+    root: str | None,
+    size: int | None,
+    channels: str | None,
+    image: str | None,
+    label: str | None,
+    memory: str,
+    no_verify: bool,
+    as_json: bool,
+) -> None:
     """Say what is in a data set: sizes, classes, the parts of a study."""
-    from ressearch.data import Lazy, Options, load_dataset, split
+    from ressearch.data import Options, describe
 
-    data = load_dataset(name, Options(root=root))
-    parts = split(data, seed=0, validation=0.2)
-    counts = data.labels.bincount(minlength=len(data.classes)).tolist()
-    found = {
-        "name": data.name,
-        "source": data.source,
-        "input_shape": list(data.input_shape),
-        "examples": len(data.labels),
-        "classes": dict(zip(data.classes, counts, strict=True)),
-        "memory": data.memory,
-        "has_test_part": data.test_from is not None,
-        "parts": {part: len(getattr(parts, part)) for part in ("train", "validation", "test")},
-        "mean": parts.mean.flatten().tolist()[:3],
-        "std": parts.std.flatten().tolist()[:3],
-    }
-    if isinstance(data.inputs, Lazy):
-        found["decoded_per_second"] = data.inputs.throughput()
+    options = Options(root, size, int(channels) if channels else None, image, label, not no_verify, memory)
+    found = describe(name, options)
     if as_json:
         _print_json(found)
         return
-    _say(f"{data.source}")
-    if isinstance(data.inputs, Lazy):
-        _say(f"decoding   {found['decoded_per_second']:.0f} images a second here")
-    _say(f"input      {'x'.join(map(str, data.input_shape))}, {found['memory']}")
+    _say(f"{found['source']}")
+    if found["decoded_per_second"] is not None:
+        _say(f"decoding   {found['decoded_per_second']:.0f} images a second here, shuffled")
+    _say(f"input      {'x'.join(map(str, found['input_shape']))}, {found['memory']}")
+    counts = found["classes"].values()
     _say(f"classes    {len(counts)}, from {min(counts)} to {max(counts)} examples each")
-    whose = "the publisher's test part" if data.test_from is not None else "a fifth for test"
-    said = ", ".join(f"{count} {part}" for part, count in found["parts"].items())  # type: ignore[attr-defined]
-    _say(f"parts      {said} ({whose}; seed 0)")
+    whose = {part: "as published" if part in found["published_parts"] else "a fifth" for part in ("validation", "test")}
+    said = ", ".join(f"{count} {part}" for part, count in found["parts"].items())
+    _say(f"parts      {said} (validation {whose['validation']}, test {whose['test']}; seed 0)")
 
 
 @data_group.command("fetch")
@@ -359,9 +363,12 @@ def data_info(name: str, root: str | None, as_json: bool) -> None:
 @click.option("--root", type=click.Path(path_type=Path), help="Directory to put it in.")
 @click.option("--url", help="Another place that has the same files.")
 def data_fetch(name: str, root: Path | None, url: str | None) -> None:
-    """Download a published data set, checked against its checksums."""
-    from ressearch.data import files
+    """Download a published data set, checked against its checksums, or hub:OWNER/NAME into the hub's local cache."""
+    from ressearch.data import files, hub
 
+    if name.startswith("hub:"):
+        hub.fetch(name.removeprefix("hub:"), _say)
+        return
     if name not in files.PUBLISHED:
         raise click.UsageError(f"'{name}' is not one that can be fetched; {nearest(name, files.PUBLISHED)}")
     files.fetch(name, root, url, _say)

@@ -419,3 +419,271 @@ def test_the_command_lists_and_describes(capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads(capsys.readouterr().out)
     assert found["parts"] == {"train": 1078, "validation": 360, "test": 359}
     assert sum(found["classes"].values()) == 1797
+
+
+def write_parts(root: Path, names: tuple[str, ...], sizes: tuple[int, ...]) -> Path:
+    """A folder of images in parts; each part's images are of one grey, so that they are known again."""
+    for shade, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        for index in range(size):
+            folder = root / name / NAMES[index % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{index:03}.png").write_bytes(png(np.full((8, 8), 10 * shade + 10, np.uint8)))
+    return root
+
+
+def shades(part: Any) -> set[int]:
+    return set(whole(part.inputs).flatten().tolist())
+
+
+def test_published_parts_of_a_folder_stay_apart(tmp_path: Path) -> None:
+    root = write_parts(tmp_path / "three", ("train", "val", "test"), (30, 9, 6))
+    data = load_dataset(f"imagefolder:{root}")
+    assert "published parts: 30 train, 9 validation (val/), 6 test" in data.source
+    divided = split(data, seed=0)
+    assert [shades(part) for part in (divided.train, divided.validation, divided.test)] == [{10}, {20}, {30}]
+    own = split(data, seed=0, validation=0.2)  # a fraction of one's own divides what is not the test part
+    assert shades(own.test) == {30}
+    assert len(own.train) + len(own.validation) == 39
+    assert shades(own.train) == {10, 20}
+    two = load_dataset(f"imagefolder:{write_parts(tmp_path / 'two', ('train', 'val'), (30, 9))}")
+    assert "9 test (val/)" in two.source
+    assert shades(split(two, seed=0).test) == {20}
+    write_parts(tmp_path / "none", ("val", "test"), (9, 9))
+    with pytest.raises(DataError, match="has a test and a validation part, but no train part"):
+        load_dataset(f"imagefolder:{tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize("form", ["images", "table", "csv", "webdataset"])
+def test_shards_of_published_parts_stay_apart(tmp_path: Path, form: str) -> None:
+    for name, rows in (
+        ("test-00000-of-00001", slice(18, 24)),
+        ("train-00000-of-00002", slice(0, 6)),
+        ("train-00001-of-00002", slice(6, 18)),
+    ):
+        if form == "webdataset":
+            with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+                for index in range(rows.start, rows.stop):
+                    add(tar, f"{index}.png", png(COLOUR[index]))
+                    add(tar, f"{index}.cls", str(LABELS[index]).encode())
+            continue
+        columns = {"image": [png(one) for one in COLOUR[rows]]} if form == "images" else {"at": np.arange(24.0)[rows]}
+        table = pd.DataFrame({**columns, "label": NAMES[LABELS[rows]]})
+        file = tmp_path / f"{name}.{'csv' if form == 'csv' else 'parquet'}"
+        table.to_csv(file, index=False) if form == "csv" else table.to_parquet(file)
+    kind = {"images": "parquet", "table": "parquet"}.get(form, form)
+    data = load_dataset(f"{kind}:{tmp_path}")
+    assert data.test_from == 18
+    assert "published parts: 18 train, 6 test" in data.source
+    divided = split(data, seed=0)
+    held = whole(divided.test.inputs)
+    expected = torch.from_numpy(COLOUR[18:]).permute(0, 3, 1, 2) if len(held.shape) == 4 else torch.arange(18.0, 24)
+    assert torch.equal(held.squeeze(1) if held.ndim == 2 else held, expected)
+    assert len(divided.train) + len(divided.validation) == 18
+    other = tmp_path / ("extra" + next(tmp_path.iterdir()).suffix)
+    other.write_bytes(next(tmp_path.iterdir()).read_bytes())
+    with pytest.raises(DataError, match=r"extra\.\w+: belongs to no part, beside t"):
+        load_dataset(f"{kind}:{tmp_path}", Options(root="again"))
+
+
+@pytest.mark.parametrize("memory", ["resident", "stream"])
+@pytest.mark.parametrize("form", ["imagefolder", "webdataset", "parquet"])
+def test_relative_paths_are_read_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, memory: str
+) -> None:
+    write_folder(tmp_path / "here" / "imagefolder")
+    (tmp_path / "here" / "webdataset").mkdir()
+    with tarfile.open(tmp_path / "here" / "webdataset" / "0.tar", "w") as tar:
+        for index in range(24):
+            add(tar, f"{index:02}.png", png(COLOUR[index]))
+            add(tar, f"{index:02}.cls", str(LABELS[index]).encode())
+    (tmp_path / "here" / "parquet").mkdir()
+    table = pd.DataFrame({"image": [png(one) for one in COLOUR], "label": LABELS})
+    table.to_parquet(tmp_path / "here" / "parquet" / "0.parquet", row_group_size=1)
+    monkeypatch.chdir(tmp_path / "here")
+    data = load_dataset(f"{form}:{form}", Options(memory=memory))
+    sent = pickle.loads(pickle.dumps(data.inputs))  # as Ray sends it to a worker, which has another directory
+    monkeypatch.chdir(tmp_path)
+    expected = by_label(COLOUR) if form == "imagefolder" else torch.from_numpy(COLOUR).permute(0, 3, 1, 2)
+    assert torch.equal(whole(sent), expected)
+
+
+def many_groups(directory: Path, rows: int = 200, size: int = 5) -> Path:
+    pixels = RNG.integers(0, 256, (rows, 8, 8), dtype=np.uint8)
+    table = pd.DataFrame({"image": [png(one) for one in pixels], "label": np.arange(rows) % 3})
+    table.to_parquet(directory / "0.parquet", row_group_size=size)
+    return directory
+
+
+def test_shuffled_parquet_reads_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    data = load_dataset(f"parquet:{many_groups(tmp_path)}", Options(memory="stream"))
+    straight = whole(data.inputs)
+    read: list[int] = []
+    group_of = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_group", lambda self, at, **other: read.append(at) or group_of(self, at, **other)
+    )
+    train = split(data, 0).train
+    mean, std = split(data, 0).mean, split(data, 0).std
+    read.clear()
+    resident = Resident(train, mean, std)
+    for seed in (0, 1):
+        list(training_batches(resident, 16, [torch.Generator().manual_seed(seed)]))
+    assert sorted(read) == list(range(40))
+    order = torch.randperm(200)
+    assert torch.equal(data.inputs.load(order), straight[order])
+    read.clear()
+    data.inputs.throughput()
+    assert not read
+
+
+def test_info_measures_what_a_shuffled_epoch_reads(tmp_path: Path) -> None:
+    data = load_dataset(f"parquet:{many_groups(tmp_path)}", Options(memory="stream"))
+    some = data.inputs.source.sample([3, 199, 0])
+    assert [some.read(at) for at in (0, 3, 199)] == [data.inputs.source.read(at) for at in (0, 3, 199)]
+    assert some._copy is not None
+    assert data.inputs.throughput(50) > 0
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "parquet"])
+def test_streamed_moments_are_those_of_all_training_images(tmp_path: Path, form: str) -> None:
+    count = 2300  # more than a sample would have been
+    pixels = RNG.integers(0, 256, (count, 1, 4, 4), dtype=np.uint8)
+    pixels[::7] //= 3
+    table = pd.DataFrame({"image": [png(one[0]) for one in pixels], "label": np.arange(count) % 2})
+    if form == "parquet":
+        table.to_parquet(tmp_path / "0.parquet", row_group_size=50)
+    for at in range(count if form == "imagefolder" else 0):
+        (tmp_path / str(at % 2)).mkdir(exist_ok=True)
+        (tmp_path / str(at % 2) / f"{at:05}.png").write_bytes(table["image"][at])
+    resident, streamed = (
+        split(load_dataset(f"{form}:{tmp_path}", Options(memory=memory)), 0) for memory in ("resident", "stream")
+    )
+    assert torch.equal(resident.mean, streamed.mean)
+    assert torch.equal(resident.std, streamed.std)
+    truth = whole(resident.train.inputs).double()
+    assert resident.mean.item() == pytest.approx(truth.mean().item(), rel=1e-6)
+    assert resident.std.item() == pytest.approx(truth.std().item(), rel=1e-6)
+    streamed.train.pool.source.read = None  # type: ignore[method-assign]
+    again = split(load_dataset(f"{form}:{tmp_path}", Options(memory="stream")), 0)
+    assert torch.equal(again.mean, resident.mean)  # kept on disk: no image is read again
+
+
+def test_a_word_among_numbers_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("size,label\n" + "".join(f"{at},{at % 2}\n" for at in range(9)) + "n/k,1\n")
+    with pytest.raises(DataError, match="column 'size': row 9: 'n/k' is no number, as most of the column are"):
+        load_dataset(f"csv:{file}")
+    file.write_text("id,label\n" + "".join(f"name{at},{at % 2}\n" for at in range(300)))
+    with pytest.raises(DataError, match="column 'id': holds 300 different texts, at most 256 become inputs"):
+        load_dataset(f"csv:{file}")
+    file.write_text("colour,size,label\nred,1,0\nblue,2,1\nred,3,1\n")
+    assert "3 features (1 column of texts as one-hot)" in load_dataset(f"csv:{file}").source
+
+
+def test_made_up_files_under_published_names_are_refused(tmp_path: Path) -> None:
+    root = write_idx(tmp_path)
+    for name in ("mnist", "fashion_mnist", "kmnist"):
+        with pytest.raises(DataError, match=r"its MD5 is .*damaged, or not the published file.*data\.verify: false"):
+            load_dataset(name, Options(root=str(root)))
+
+
+def test_every_published_file_has_a_checksum() -> None:
+    for name, one in published.PUBLISHED.items():
+        assert one.files, name
+        assert all(len(sum_) == 32 for sum_ in (*one.files.values(), *one.contents.values()))
+
+
+def test_files_compressed_anew_are_known_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_idx(tmp_path)
+    contents = {name: hashlib.md5(gzip.decompress((root / name).read_bytes())).hexdigest() for name in IDX}
+    fake = published.Published("", dict.fromkeys(IDX, "0" * 32), None, contents)
+    monkeypatch.setitem(published.PUBLISHED, "fashion_mnist", fake)
+    assert len(load_dataset("fashion_mnist", Options(root=str(root))).labels) == 24
+
+
+def hub_directory(root: Path, splits: dict[str, slice]) -> Path:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"img": datasets.Image(), "fine_label": datasets.ClassLabel(names=list(NAMES))})
+    root.mkdir()
+    for name, rows in splits.items():
+        columns = {"img": [Image.fromarray(one) for one in COLOUR[rows]], "fine_label": LABELS[rows].tolist()}
+        datasets.Dataset.from_dict(columns, features).to_parquet(root / f"{name}.parquet")
+    return root
+
+
+def test_splits_of_the_hub_are_used_once_each(tmp_path: Path) -> None:
+    alone = load_dataset(f"hub:{hub_directory(tmp_path / 'alone', {'test': slice(0, 24)})}")
+    assert (len(alone.labels), alone.parts) == (24, {})
+    assert "its only split is 'test'" in alone.source
+    three = {"train": slice(0, 15), "validation": slice(15, 18), "test": slice(18, 24)}
+    data = load_dataset(f"hub:{hub_directory(tmp_path / 'three', three)}")
+    assert data.parts == {"validation": range(15, 18), "test": range(18, 24)}
+    assert torch.equal(whole(split(data, 0).validation.inputs), torch.from_numpy(COLOUR[15:18]).permute(0, 3, 1, 2))
+    hub_directory(tmp_path / "none", {"test": slice(0, 12), "validation": slice(12, 24)})
+    with pytest.raises(DataError, match="has no train split; there are"):
+        load_dataset(f"hub:{tmp_path / 'none'}")
+
+
+def test_the_hub_is_never_asked_by_check_or_info(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("datasets")
+    import socket
+
+    asked: list[Any] = []
+
+    def refuse(*given: Any, **more: Any) -> Any:
+        asked.append(given)
+        raise OSError("no network here")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    study = tmp_path / "study.yaml"
+    study.write_text("space: {grid: {depth: [8]}}\ndata: {name: 'hub:nobody/nothing'}\n")
+    for command in (["check", str(study)], ["data", "info", "hub:nobody/nothing"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(command)
+        said = capfd.readouterr().err
+        assert said.count("\n") == 1
+        assert "is not in the hub's local cache; `ressearch data fetch hub:nobody/nothing` downloads it" in said
+    assert not asked
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "fetch", "hub:nobody/nothing"])
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_info_takes_the_options_of_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for index in range(10):
+            Image.new("RGB", (20 + index, 30), (9, 9, 9)).save(tmp_path / label / f"{index}.png")
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "info", f"imagefolder:{tmp_path}"])
+    assert "data.size brings all to one size" in capsys.readouterr().err
+    main(["data", "info", f"imagefolder:{tmp_path}", "--size", "16", "--channels", "1", "--memory", "stream", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["input_shape"], found["memory"], found["published_parts"]) == ([1, 16, 16], "decoded when needed", [])
+    assert found["decoded_per_second"] > 0
+    (tmp_path / "t.csv").write_text("kind,size\n" + "a,1\nb,2\n" * 9)
+    main(["data", "info", f"csv:{tmp_path / 't.csv'}", "--label", "kind"])
+    assert "validation a fifth, test a fifth; seed 0" in capsys.readouterr().out
+
+
+def test_what_was_fetched_from_the_hub_is_read_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    import shutil
+
+    made = hub_directory(tmp_path / "made", {"train": slice(0, 18), "test": slice(18, 24)})
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.load_dataset(str(made), cache_dir=str(tmp_path / "first"))
+    (written,) = (one.parent for one in (tmp_path / "first").rglob("dataset_info.json"))
+    # As a download of owner/name lays it down: only the names of directories and files differ.
+    kept = Path(shutil.copytree(written, tmp_path / "cache" / "owner___name" / "default" / "0.0.0" / written.name))
+    for file in kept.glob("*.arrow"):
+        file.rename(kept / f"name-{file.name.rpartition('-')[2]}")
+    data = load_dataset("hub:owner/name")
+    assert data.parts == {"test": range(18, 24)}
+    assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))

@@ -3,6 +3,7 @@
 from ressearch.data import datasets, hub, paths  # noqa: F401  (registers them)
 from ressearch.data.augment import AUGMENTATIONS, augment
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
+from ressearch.data.describe import describe
 from ressearch.data.lazy import Lazy
 from ressearch.data.registry import (
     DATASETS,
@@ -30,6 +31,7 @@ __all__ = [
     "Split",
     "Splits",
     "augment",
+    "describe",
     "evaluation_batches",
     "find",
     "from_arrays",

@@ -91,7 +91,7 @@ def _read(argument: str) -> Mapping[str, Any]:
         with _offline(), _quiet(library):
             found = library.load_dataset(name)
     except Exception as error:  # the library raises a dozen kinds
-        if is_directory:
+        if is_directory or not isinstance(error, OSError):  # offline, the hub's own errors are OSErrors
             said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise DataError(f"'hub:{argument}': cannot be read: {said}") from None
         raise DataError(
