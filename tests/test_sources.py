@@ -61,7 +61,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def write_cifar(path: Path, label: str = "labels") -> Path:
+def write_cifar(path: Path, label: str = "labels", labels: np.ndarray = LABELS) -> Path:
     rows = COLOUR.transpose(0, 3, 1, 2).reshape(24, -1)
     with tarfile.open(path, "w:gz") as tar:
         for name, part in (
@@ -70,10 +70,10 @@ def write_cifar(path: Path, label: str = "labels") -> Path:
             ("test_batch", slice(18, 24)),
         ):
             if "binary" in path.name:
-                lead = [LABELS[part, None]] * (2 if label == "fine_labels" else 1)
+                lead = [labels[part, None]] * (2 if label == "fine_labels" else 1)
                 add(tar, f"cifar/{name}.bin", np.hstack([*lead, rows[part]]).astype(np.uint8).tobytes())
             else:
-                batch = {b"data": rows[part], label.encode(): LABELS[part].tolist(), b"batch_label": b"x"}
+                batch = {b"data": rows[part], label.encode(): labels[part].tolist(), b"batch_label": b"x"}
                 add(tar, f"cifar/{name}", pickle.dumps(batch, protocol=2))
         add(tar, "cifar/batches.meta", b"not read")
     return path

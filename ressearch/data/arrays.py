@@ -103,7 +103,10 @@ def _described(archive: zipfile.ZipFile, path: Path) -> Iterator[_Array]:
             if version not in ((1, 0), (2, 0)):
                 raise DataError(f"{where}: holds no plain array of numbers or texts")
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(file)
+            try:
+                shape, is_fortran, dtype = read(file)
+            except (ValueError, SyntaxError, TypeError, RecursionError):
+                raise DataError(f"{where}: damaged: its header describes no array") from None
             array = _Array(name, member, dtype, shape, is_fortran, file.tell())
         if dtype.hasobject:
             raise DataError(f"{where}: holds Python objects, which are not read: they could run code")

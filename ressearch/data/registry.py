@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,11 @@ def load_or_declare(name: str, options: Options = Options()) -> Dataset:
         return declared.placeholder(name, str(error))
 
 
+def _short(classes: Sequence[str]) -> str:
+    """Return the first class's name for a message: of one line, not long."""
+    return " ".join(classes[0].split())[:60] if classes else "none"
+
+
 def _state(argument: str) -> tuple[Any, ...]:
     """Return what a relative path depends on, and whether a file is still the one that was read."""
     try:
@@ -230,9 +235,9 @@ def _loaded(name: str, options: Options, state: tuple[Any, ...]) -> Dataset:
     present = set(data.labels.unique().tolist())
     missing = [one for index, one in enumerate(data.classes) if index not in present]
     if len(data.classes) < 2:
-        raise DataError(f"'{name}': has one class ({', '.join(data.classes) or 'none'}); expected at least two")
+        raise DataError(f"'{name}': has one class ({_short(data.classes)}); expected at least two")
     if missing:
-        raise DataError(f"'{name}': no example of class {missing[0]}")
+        raise DataError(f"'{name}': no example of class {_short(missing)}")
     if isinstance(data.inputs, Tensor) and data.place is None:
         inputs, place = hold(data.inputs)
         data = dataclasses.replace(data, inputs=inputs, place=place)

@@ -256,6 +256,17 @@ def opened_parquet(file: str | Path) -> Iterator[Any]:
         raise DataError(f"{file}: damaged, or no Parquet file: {said}") from None
 
 
+def _require_end(path: Path, end: int, size: int) -> None:
+    """Raise DataError if a tar does not end as tars do, with blocks of zeros: what was cut off would not be missed."""
+    with path.open("rb") as file:
+        file.seek(end)
+        first = file.read(512)
+        if len(first) < 512 or any(first):
+            raise DataError(f"{path}: damaged: the tar ends without its last blocks, so it may have been cut")
+        if any(file.read(2**20)):
+            raise DataError(f"{path}: holds more after the tar's end; tars that were joined have to be apart")
+
+
 def tar_members(tars: Sequence[Path], suffixes: Sequence[str]) -> Iterator[tuple[int, int, int, str]]:
     """Yield (tar, start, length, name) of the members with one of the suffixes, in order.
 
@@ -271,6 +282,7 @@ def tar_members(tars: Sequence[Path], suffixes: Sequence[str]) -> Iterator[tuple
                     if member.size < 0 or member.offset_data + member.size > size:
                         raise DataError(f"{path}: {member.name}: damaged: the file ends before it does")
                     yield at, member.offset_data, member.size, member.name
+                _require_end(path, tar.offset, size)
         except DataError:
             raise
         except Exception as error:  # tarfile raises a dozen kinds for damaged headers

@@ -49,6 +49,8 @@ def encode(labels: Any, where: str) -> tuple[Tensor, tuple[str, ...]]:
             if not isinstance(value, str | int | float):
                 raise DataError(f"{where}: row {row}: {type(value).__name__} is no class; expected a number or a text")
         values = values.astype(str)
+    elif values.dtype.kind == "U" and (values == "").any():
+        raise DataError(f"{where}: row {int((values == '').argmax())} has no label")
     elif values.dtype.kind == "S":
         values = np.array([one.decode("utf-8", "replace") for one in values.tolist()], dtype=str)
     elif values.dtype.kind not in "iubU":
