@@ -22,7 +22,7 @@ from ressearch.data.spool import Place, Sheet
 from ressearch.data.tables import INPUTS, LABELS, Layout, column, encode, require
 from ressearch.errors import DataError
 
-_BLOCK = 2**24
+_BLOCK = 2**21
 """Bytes read at a time."""
 _DEFLATED = 1032
 """Deflate makes at most so many bytes of one."""

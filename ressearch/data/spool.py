@@ -126,7 +126,7 @@ def hold(array: Tensor) -> tuple[Tensor, Place | None]:
     if array.nbytes < HELD or not array.is_contiguous() or array.device.type != "cpu":
         return array, None
     sheet = Sheet(tuple(array.shape), array.numpy().dtype)
-    for block in array.split(max(1, 2**24 * len(array) // array.nbytes)):
+    for block in array.split(max(1, 2**21 * len(array) // array.nbytes)):
         sheet.append(block.numpy())
     return sheet.done()
 

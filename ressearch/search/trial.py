@@ -109,7 +109,9 @@ def from_arrays(arrays: Arrays, device: torch.device) -> Splits:
     def part(name: str) -> Split:
         pool = tensors[f"{name}_pool"]
         if isinstance(pool, Place):
-            pool = opened[pool] = opened[pool] if pool in opened else pool.open()
+            if pool not in opened:
+                opened[pool] = pool.open()
+            pool = opened[pool]
         return Split(pool, tensors[f"{name}_labels"], tensors.get(f"{name}_places"))
 
     train = part("train")
