@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from typing import Any
 
@@ -69,7 +70,7 @@ class Ledger(tune.Stopper):
         """Why the study makes no sense any more: too many trials failed, or its directory takes no more; else None."""
         if self._store.broken is not None:
             said = (self._store.broken.strerror or str(self._store.broken)).lower()
-            return f"cannot be written ({said}); make room"
+            return f"cannot be written ({said})" + ("; make room" if self._store.broken.errno == errno.ENOSPC else "")
         ended = sum(self._outcomes.values())
         limit = self._study.resources.max_failure_rate
         if ended >= _FEW and self._outcomes["failed"] > limit * ended:

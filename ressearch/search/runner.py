@@ -65,10 +65,10 @@ def run(
     if not is_url(out):
         return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))
-    if mirror.names():
-        raise StudyError(f"{out}: is not empty; nothing was overwritten: `ressearch resume {out}` goes on with a study")
-    shutil.rmtree(mirror.local, ignore_errors=True)
-    _run(study, mirror.local, monitor, address, mirror, further)
+    mirror.require_empty()
+    with mirror.owned():
+        mirror.require_empty()
+        _run(study, mirror.local, monitor, address, mirror, further)
     return out
 
 
@@ -101,8 +101,18 @@ def resume(directory: str | Path, monitor: Monitor | None = None, address: str |
         StudyError: the directory holds no study, is damaged, or another process works on it.
         ResourceError: a trial asks for more than the machine has.
     """
-    mirror = Mirror(str(directory)) if is_url(directory) else None
-    path = mirror.pull() if mirror else Path(directory)
+    if not is_url(directory):
+        return _resume(Path(directory), directory, monitor, address)
+    mirror = Mirror(str(directory))
+    mirror.require_some()
+    with mirror.owned():
+        return _resume(mirror.pull(), directory, monitor, address, mirror)
+
+
+def _resume(
+    path: Path, directory: str | Path, monitor: Monitor | None, address: str | None, mirror: Mirror | None = None
+) -> str | Path:
+    """Go on with the study in `path`, which the user calls `directory`."""
     require_study(path, directory)
     record = read_run(path)
     if record.get("is_complete"):
@@ -154,7 +164,7 @@ def _carry_out(
             ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": ran_through}
             write_run(directory, {**record, **ended})
             if mirror is not None:
-                mirror.push(force=True)
+                mirror.finish()
     if failure is not None:
         raise StudyError(f"{directory}: {failure}; what was done is kept: `ressearch resume {directory}` goes on")
     if interrupted:
