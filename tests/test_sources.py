@@ -384,7 +384,7 @@ def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) ->
     ]
     batches = []
     for one in parts:
-        data = Resident(one.train, parts[0].mean, parts[0].std)
+        data = Resident(one.train, one.mean, one.std)
         generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
         batches.append(list(training_batches(data, 4, generators, ["crop", "flip"])))
     assert len(batches[0]) == len(batches[1]) > 1
@@ -393,7 +393,7 @@ def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) ->
         assert torch.equal(resident.labels, streamed.labels)
     tiny = ressearch.Architecture(depths=(1, 1), widths=(4, 8))
     results = [Engine(tiny, one, 3, Recipe(epochs=1, batch_size=4)).train_epoch()[0].train_loss for one in parts]
-    assert results[0] == pytest.approx(results[1], rel=1e-4)
+    assert results[0] == results[1]
 
 
 def test_a_streamed_study_runs_through_ray(tmp_path: Path) -> None:
@@ -687,3 +687,19 @@ def test_what_was_fetched_from_the_hub_is_read_without_it(tmp_path: Path, monkey
     data = load_dataset("hub:owner/name")
     assert data.parts == {"test": range(18, 24)}
     assert torch.equal(whole(data.inputs), torch.from_numpy(COLOUR).permute(0, 3, 1, 2))
+
+
+def test_the_page_on_data_states_the_bounds_that_hold() -> None:
+    from ressearch.data import images, paths, sources, spool, tables
+
+    page = " ".join((Path(ressearch.__file__).parents[1] / "docs" / "data.md").read_text().split())
+    for said in (
+        f"Images of more than {images.MOST_PIXELS // 10**6} million pixels are refused",
+        f"each text of a column of texts (at most {tables.MOST_TEXTS})",
+        f"From {spool.HELD // 2**20} MiB on, arrays lie in a file",
+        f"Images that need more than {paths.RESIDENT // 2**30} GiB decoded",
+        f"more than {sources.Rows._KEPT} groups (or of {sources.Rows._KEPT_BYTES // 2**20} MiB) are copied once",
+    ):
+        assert said in page
+    for name in registry.DATASETS:
+        assert f"`{name}" in page
