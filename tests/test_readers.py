@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import resource
 import struct
@@ -329,6 +330,23 @@ def test_paths_that_hold_nothing_end_in_one_line(
     text = said(f"{kind}:{path}", Options())
     assert text is not None
     assert "\n" not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("kind", ["imagefolder", "webdataset", "parquet", "csv", "npz", "mnist", "cifar10"])
+def test_pipes_are_not_waited_for(tmp_path: Path, kind: str) -> None:
+    name, options = f"{kind}:{tmp_path / 'pipe'}", Options()
+    if kind == "imagefolder":
+        for label in ("a", "b"):
+            (tmp_path / label).mkdir()
+            os.mkfifo(tmp_path / label / "0.png")
+        name = f"imagefolder:{tmp_path}"
+    elif kind in ("mnist", "cifar10"):
+        name, options = kind, Options(root=str(tmp_path))
+        os.mkfifo(tmp_path / ("train-images-idx3-ubyte.gz" if kind == "mnist" else "cifar-10-python.tar.gz"))
+    else:
+        os.mkfifo(tmp_path / "pipe")
+    assert said(name, options) is not None
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ def read_npz(
     Raises DataError if it is damaged or its arrays do not fit.
     """
     path = Path(argument)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{argument}: is no file")
     with _damage_said(argument), zipfile.ZipFile(path) as archive:
         found = {one.name: one for one in _described(archive, path)}
         names = list(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tarfile
 import threading
 from abc import ABC, abstractmethod
@@ -69,6 +70,8 @@ class Files(Source):
         """Read a file."""
         path = self._path(index)
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, a device never ends
+                raise DataError(f"{path}: is no file")
             return Path(path).read_bytes(), path
         except OSError as error:
             raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
