@@ -15,7 +15,7 @@ help:
 	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
 	@echo "make test-all    run all of these, and the tests that take minutes each"
 	@echo "make fuzz        draw ten times the examples from a fresh seed (make fuzz SEED=N draws them again)"
-	@echo "make reports     make the reports under reports/ again (about 6 minutes on two cores)"
+	@echo "make reports     make the reports under reports/ again (about 3 minutes on two cores)"
 	@echo "make format      format the code"
 	@echo "make clean       remove the virtual environment and caches"
 

@@ -36,6 +36,7 @@ def test_architectures_costed_per_second_are_those_of_the_benchmark(name: str) -
     [
         ("README.md", "degradation", "in about a minute on two CPU cores", 1),
         ("studies/degradation.yaml", "degradation", "About a minute on two CPU cores", 1),
+        ("studies/quickstart.yaml", "quickstart", "About a minute on two CPU cores", 1),
         ("studies/fashion_mnist_depth.yaml", "fashion_mnist_depth", "(about 20 minutes; 100 training images", 20),
         ("studies/fashion_mnist_search.yaml", "fashion_mnist_search", "(about 5 minutes; 200 training images", 5),
     ],

@@ -62,17 +62,6 @@ def test_functions_win_over_modules_of_the_same_name() -> None:
     assert all(callable(getattr(ressearch, name)) for name in ressearch.__all__)
 
 
-def test_readme_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text()
-    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(snippets) >= 3
-    (tmp_path / "studies").symlink_to(ROOT / "studies")
-    monkeypatch.chdir(tmp_path)
-    namespace: dict = {}
-    for snippet in snippets:
-        exec(compile(snippet, "README.md", "exec"), namespace)
-
-
 def test_the_page_of_the_space_lists_every_choice() -> None:
     page = (ROOT / "docs" / "space.md").read_text()
     from ressearch.blocks import BLOCKS
@@ -85,13 +74,3 @@ def test_the_page_of_the_space_lists_every_choice() -> None:
     for name, style in SKIPS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | {style.formula} |"))
         assert all(f"`{option}` {value:g}" in row for option, value in skip_options(name).items()), row
-
-
-def test_readme_commands_and_files_exist() -> None:
-    text = (ROOT / "README.md").read_text()
-    from ressearch.cli import cli
-
-    for command in re.findall(r"^ressearch (\w+)", text, re.MULTILINE):
-        assert command in cli.commands
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / path).exists(), path

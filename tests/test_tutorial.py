@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,12 +47,17 @@ def test_every_command_of_the_tutorial_works(
     commands = [line for block in blocks("sh") for line in block.splitlines() if line]
     assert [command.split()[1] for command in commands] == ["data", "check", "run", "report", "pick", "export"]
     for command in commands:
-        main(shlex.split(command)[1:])
+        main(shlex.split(command, comments=True)[1:])
     out = capsys.readouterr().out
     assert "has_test" not in out
     assert "val_accuracy" in out
     assert "test split scored 1 finalists, once" in (tmp_path / "runs/depth/report/report.md").read_text()
+    text = (tmp_path / "runs/depth/report/report.md").read_text()
+    assert re.search(r"^\*\*.*depth", text, re.MULTILINE), "the answer comes first"
     (program,) = blocks("python")
-    scope: dict[str, object] = {}
-    exec(program.replace("32, 32", "16, 16"), scope)
-    assert scope["logits"].shape == (4, 3)  # type: ignore[attr-defined]
+    alone = "import sys; sys.modules['ressearch'] = None\n"  # the program needs torch alone
+    shown = "\nprint(tuple(logits.shape))"
+    ended = subprocess.run(
+        [sys.executable, "-c", alone + program.replace("32, 32", "16, 16") + shown], capture_output=True, text=True
+    )
+    assert ended.stdout.strip() == "(4, 3)", ended.stderr
