@@ -15,6 +15,7 @@ from ressearch.blocks import BLOCKS, SE_POSITIONS, ends_in_norm, get_block, weig
 from ressearch.combinations import check
 from ressearch.errors import ArchitectureError, nearest
 from ressearch.layers import ACTIVATIONS, NORMS
+from ressearch.limits import ARCHITECTURE, MOST_BLOCKS, MOST_STAGES, OPTION, short
 from ressearch.shortcuts import SHORTCUTS
 from ressearch.skips import SKIPS, Dense, get_skip, resolve_options
 from ressearch.stems import STEMS
@@ -103,28 +104,25 @@ class Architecture:
             if values[key] is None:
                 values[key] = kind.defaults[key]
         for key, known in _KNOWN:
-            if values[key] not in known:
-                raise ArchitectureError(f"{key}: '{values[key]}' is unknown; {nearest(values[key], known)}")
+            if not isinstance(values[key], str) or values[key] not in known:
+                raise ArchitectureError(f"{key}: {short(values[key])} is unknown; {nearest(values[key], known)}")
         values["depths"] = _integers("depths", self.depths)
         stages = len(self.depths)
+        if sum(self.depths) > MOST_BLOCKS:
+            raise ArchitectureError(f"depths: {sum(self.depths)} blocks are above {MOST_BLOCKS}, the most there can be")
         for key in ("bottleneck_ratio", "group_width", "kernel_size"):
             values[key] = _per_stage(key, values[key], stages)
         kernels = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
         for kernel in kernels:
             if kernel % 2 == 0:
                 raise ArchitectureError(f"kernel_size: {kernel} is even; expected an odd side")
-        values["se_ratio"] = _number("se_ratio", self.se_ratio, least=0.0)
-        values["dropout"] = _number("dropout", self.dropout, least=0.0)
+        values["se_ratio"] = _number("se_ratio", self.se_ratio)
+        values["dropout"] = _number("dropout", self.dropout)
         if self.dropout >= 1:
             raise ArchitectureError(f"dropout: {self.dropout:g} is not a fraction below 1")
         if not isinstance(self.zero_gamma, bool):
-            raise ArchitectureError(f"zero_gamma: {self.zero_gamma!r} is not true or false")
-        options = self.skip_options
-        try:
-            items = tuple([(option, number) for option, number in dict(options).items()])
-        except (TypeError, ValueError):
-            raise ArchitectureError(f"skip_options: {options!r} is not a mapping of options to numbers") from None
-        values["skip_options"] = resolve_options(self.skip, items)
+            raise ArchitectureError(f"zero_gamma: {short(self.zero_gamma)} is not true or false")
+        values["skip_options"] = resolve_options(self.skip, _options(self.skip_options))
         if not SKIPS[self.skip].has_shortcut:
             values["shortcut"] = kind.defaults["shortcut"]
         self._settle_widths(stages)
@@ -318,8 +316,9 @@ class Architecture:
         """Read `to_json`'s output. Raises ArchitectureError if it is no JSON object of fields."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ArchitectureError(f"not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            said = "brackets within brackets" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+            raise ArchitectureError(f"not JSON: {said}") from None
         if not isinstance(values, dict):
             raise ArchitectureError(f"expected a JSON object of Architecture fields, got {type(values).__name__}")
         return cls.from_dict(values)
@@ -354,39 +353,60 @@ _KNOWN: tuple[tuple[str, Mapping[str, object] | Sequence[str]], ...] = (
 )
 
 
-def _integer(key: str, value: object) -> int:
+def _options(options: Any) -> tuple[tuple[str, float], ...]:
+    """Return a skip style's options as pairs of names and finite numbers."""
+    try:
+        items = tuple((str(option), number) for option, number in dict(options).items())
+    except (TypeError, ValueError):
+        raise ArchitectureError(f"skip_options: {short(options)} is not a mapping of options to numbers") from None
+    for option, number in items:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ArchitectureError(f"skip_options.{short(option)}: {short(number)} is not a number")
+        if (why := ARCHITECTURE.get(option, OPTION).refusal(number)) is not None:
+            raise ArchitectureError(f"skip_options.{short(option)}: {why}")
+    return items
+
+
+def _integer(key: str, value: Any) -> int:
     if type(value) is not int or value < 1:
-        raise ArchitectureError(f"{key}: {value!r} is not a whole number of at least 1")
-    return value
+        raise ArchitectureError(f"{key}: {short(value)} is not a whole number of at least 1")
+    return int(_within(key, value))
 
 
 def _integers(key: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, list | tuple) or not values:
-        raise ArchitectureError(f"{key}: {values!r} is not a list of whole numbers, one a stage")
-    for value in values:
-        if type(value) is not int or value < 1:
-            raise ArchitectureError(f"{key}: {value!r} is not a whole number of at least 1")
-    return tuple(values)
+        raise ArchitectureError(f"{key}: {short(values)} is not a list of whole numbers, one per stage")
+    if len(values) > MOST_STAGES:
+        raise ArchitectureError(f"{key}: {len(values)} stages are above {MOST_STAGES}, the most there can be")
+    return tuple([_integer(key, value) for value in values])
 
 
-def _number(key: str, value: object, *, above: float | None = None, least: float | None = None) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or (above is not None and not value > above) or (least is not None and not value >= least):  # type: ignore[operator]
-        bound = f"above {above:g}" if above is not None else f"of at least {least:g}" if least is not None else ""
-        raise ArchitectureError(f"{key}: {value!r} is not a number {bound}".rstrip())
-    return float(value)  # type: ignore[arg-type]
+def _number(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ArchitectureError(f"{key}: {short(value)} is not a number")
+    return float(_within(key, value))
+
+
+def _within(key: str, value: Any) -> Any:
+    if (why := ARCHITECTURE[key].refusal(value)) is not None:
+        raise ArchitectureError(f"{key}: {why}")
+    return value
 
 
 def _per_stage(key: str, value: Any, stages: int) -> Any:
-    """Check a field of one number, or one a stage; equal ones are one."""
+    """Check a field of one number, or one per stage; equal ones are one."""
     if value is None:
         return None
     if isinstance(value, list | tuple):
         if len(value) != stages:
-            raise ArchitectureError(f"{key}: {list(value)} has {len(value)} stages, not {stages}")
+            raise ArchitectureError(f"{key}: {short(list(value))} has {len(value)} stages, not {stages}")
+        if any(isinstance(one, list | tuple) for one in value):
+            raise ArchitectureError(f"{key}: {short(list(value))} is a list of lists; expected one number per stage")
         numbers = tuple([_per_stage(key, one, stages) for one in value])
+        if any(one is None for one in numbers):
+            raise ArchitectureError(f"{key}: {short(list(value))} leaves a stage open; expected one number per stage")
         return numbers[0] if len(set(numbers)) == 1 else numbers
-    return _number(key, value, above=0.0) if key == "bottleneck_ratio" else _integer(key, value)
+    return _number(key, value) if key == "bottleneck_ratio" else _integer(key, value)
 
 
 def _dotted(values: tuple[float, ...]) -> str:
@@ -395,16 +415,23 @@ def _dotted(values: tuple[float, ...]) -> str:
 
 def _undotted(key: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split("."))
+        return tuple(int(part) for part in text.split(".", MOST_STAGES + 1))
     except ValueError:
-        raise ArchitectureError(f"{key}: '{text}' is not numbers joined by dots, such as 3.4.6.3") from None
+        raise ArchitectureError(f"{key}: {short(text)} is not numbers joined by dots, such as 3.4.6.3") from None
 
 
 def _parse_number(key: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ArchitectureError(f"{key}: '{text}' is not a number") from None
+        raise ArchitectureError(f"{key}: {short(text)} is not a number") from None
+
+
+def _parse_whole(key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArchitectureError(f"{key}: {short(text)} is not a whole number") from None
 
 
 def _parse(key: str, text: str) -> Any:
@@ -412,11 +439,11 @@ def _parse(key: str, text: str) -> Any:
     if key == "strides" or (key in ("group_width", "kernel_size") and "." in text):
         return _undotted(key, text)
     if key == "bottleneck_ratio" and ":" in text:
-        return tuple(_parse_number(key, part) for part in text.split(":"))
+        return tuple(_parse_number(key, part) for part in text.split(":", MOST_STAGES + 1))
     if key in ("bottleneck_ratio", "se_ratio", "dropout"):
         return _parse_number(key, text)
-    if key == "zero_gamma":
+    if key == "zero_gamma" and text in ("True", "False"):
         return text == "True"
     if key in ("kernel_size", "stem_width", "group_width", "head_width"):
-        return None if text == "None" else int(_parse_number(key, text))
+        return None if text == "None" else _parse_whole(key, text)
     return text

@@ -27,6 +27,7 @@ from ressearch.layers import (
     SqueezeExcite,
     norm_layers,
 )
+from ressearch.limits import short
 
 Branches = tuple[Layers, ...]
 
@@ -176,7 +177,7 @@ def get_block(name: str) -> BlockType:
     try:
         return BLOCKS[name]
     except (KeyError, TypeError):
-        raise ArchitectureError(f"block: '{name}' is unknown; {nearest(name, BLOCKS)}") from None
+        raise ArchitectureError(f"block: {short(name)} is unknown; {nearest(name, BLOCKS)}") from None
 
 
 @functools.cache

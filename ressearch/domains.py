@@ -14,6 +14,7 @@ from typing import Any
 from ressearch.architecture import CHOICES, Architecture
 from ressearch.errors import SpaceError, nearest
 from ressearch.families import Match
+from ressearch.limits import ARCHITECTURE, LARGEST_NUMBER, LEAST_STEP, MOST_CHOICES, MOST_STAGES, OPTION, Limit, short
 from ressearch.proposals import Trial
 from ressearch.skips import skip_options
 from ressearch.units import parse_count
@@ -137,6 +138,8 @@ def read(key: str, value: Any) -> Domain:
     listed = value if isinstance(value, list | tuple) and not is_one_list else [value]
     if not listed:
         raise SpaceError("has no choices: the space is empty", key)
+    if len(listed) > MOST_CHOICES:
+        raise SpaceError(f"{len(listed)} choices are above {MOST_CHOICES}, the most there can be", key)
     options: dict[Any, dict[str, Domain]] = {}
     values = [_choice(key, item, options) for item in listed]
     return Choice(tuple(dict.fromkeys(values)), options)
@@ -155,46 +158,57 @@ def _choice(key: str, item: Any, options: dict[Any, dict[str, Domain]]) -> Any:
         return name
     if key in CHOICES:
         if not isinstance(item, str) or item not in CHOICES[key]():
-            raise SpaceError(f"'{item}' is unknown; {nearest(item, CHOICES[key]())}", key)
+            raise SpaceError(f"{short(item)} is unknown; {nearest(item, CHOICES[key]())}", key)
         return item
     if key == "zero_gamma":
         if not isinstance(item, bool):
-            raise SpaceError(f"{item!r} is not true or false", key)
+            raise SpaceError(f"{short(item)} is not true or false", key)
         return item
     if isinstance(item, list | tuple):
         if key not in STAGED_KEYS:
-            raise SpaceError(f"{list(item)!r} is a list; expected one number", key)
+            raise SpaceError(f"{short(list(item))} is a list; expected one number", key)
+        if not item or any(isinstance(part, list | tuple) or part is None for part in item):
+            raise SpaceError(f"{short(list(item))} is not a list of numbers, one per stage", key)
+        if len(item) > MOST_STAGES:
+            raise SpaceError(f"{len(item)} stages are above {MOST_STAGES}, the most there can be", key)
         return tuple(_choice(key, part, options) for part in item)
     if item is None and key in _MAY_BE_NULL:
         return None
     is_number = isinstance(item, int | float) and not isinstance(item, bool)
-    if key in _FLOAT_KEYS:
-        if not (is_number and item >= 0):
-            raise SpaceError(f"{item!r} is not a number of at least 0", key)
-    elif not (is_number and isinstance(item, int) and item >= 1):
-        raise SpaceError(f"{item!r} is not a whole number of at least 1", key)
+    if not is_number or (key not in _FLOAT_KEYS and not isinstance(item, int)):
+        kind = "number of at least 0" if key in _FLOAT_KEYS else "whole number of at least 1"
+        raise SpaceError(f"{short(item)} is not a {kind}", key)
+    _require_within(key, item, ARCHITECTURE[key])
     return item
+
+
+def _require_within(key: str, number: float, limit: Limit, part: str = "") -> None:
+    """Raise SpaceError for a number beyond its limit; `part` says which of the key's, such as ``low: ``."""
+    if (why := limit.refusal(number)) is not None:
+        raise SpaceError(f"{part}{why}", key)
 
 
 def _options(skip: str, nested: Any) -> dict[str, Domain]:
     known = skip_options(skip)
     if not isinstance(nested, Mapping):
-        raise SpaceError(f"'{skip}': expected its options, such as {{name: value}}, got {nested!r}", "skip")
+        raise SpaceError(f"'{skip}': expected its options, such as {{name: value}}, got {short(nested)}", "skip")
     domains: dict[str, Domain] = {}
     for option, value in nested.items():
         if option not in known:
             hint = nearest(option, known) if known else "it has none"
-            raise SpaceError(f"'{option}' is no option of '{skip}'; {hint}", "skip")
+            raise SpaceError(f"{short(option)} is no option of '{skip}'; {hint}", "skip")
+        limit = ARCHITECTURE.get(option, OPTION)
         if isinstance(value, Mapping):
             whole = all(isinstance(value.get(part, 1), int) for part in ("low", "high", "step"))
-            domains[option] = _range("skip", value, is_integer=whole and value.get("step") is not None, least=-math.inf)
+            domains[option] = _range("skip", value, is_integer=whole and value.get("step") is not None, limit=limit)
             continue
         numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
         for number in numbers:
             if isinstance(number, bool) or not isinstance(number, int | float):
-                raise SpaceError(f"{skip}.{option}: {number!r} is not a number", "skip")
-        if not numbers:
-            raise SpaceError(f"{skip}.{option}: has no choices", "skip")
+                raise SpaceError(f"{skip}.{option}: {short(number)} is not a number", "skip")
+            _require_within("skip", number, limit, f"{skip}.{option}: ")
+        if not 1 <= len(numbers) <= MOST_CHOICES:
+            raise SpaceError(f"{skip}.{option}: {len(numbers)} choices; expected 1 to {MOST_CHOICES}", "skip")
         domains[option] = Choice(numbers)
     return domains
 
@@ -208,9 +222,9 @@ def _matched(key: str, value: Mapping[str, Any]) -> Matched:
     known = ("match", "target", "tolerance")
     for part in value:
         if part not in known:
-            raise SpaceError(f"'{part}' is no part of a matched width; {nearest(part, known)}", key)
-    if value["match"] not in _MATCHED_COSTS:
-        raise SpaceError(f"match: '{value['match']}' is unknown; {nearest(value['match'], _MATCHED_COSTS)}", key)
+            raise SpaceError(f"{short(part)} is no part of a matched width; {nearest(part, known)}", key)
+    if not isinstance(value["match"], str) or value["match"] not in _MATCHED_COSTS:
+        raise SpaceError(f"match: {short(value['match'])} is unknown; {nearest(value['match'], _MATCHED_COSTS)}", key)
     if "target" not in value:
         raise SpaceError("target: missing; a matched width needs a count such as 40M", key)
     try:
@@ -219,15 +233,15 @@ def _matched(key: str, value: Mapping[str, Any]) -> Matched:
         raise SpaceError(f"target: {error}", key) from None
     tolerance = value.get("tolerance", 0.02)
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        raise SpaceError(f"tolerance: {tolerance!r} is not a fraction between 0 and 1", key)
+        raise SpaceError(f"tolerance: {short(tolerance)} is not a fraction between 0 and 1", key)
     return Matched(Match(value["match"], target, float(tolerance)))
 
 
-def _range(key: str, value: Mapping[str, Any], *, is_integer: bool, least: float = 1) -> Range:
+def _range(key: str, value: Mapping[str, Any], *, is_integer: bool, limit: Limit | None = None) -> Range:
     known = ("low", "high", "step", "log")
     for part in value:
         if part not in known:
-            raise SpaceError(f"'{part}' is no part of a range; {nearest(part, known)}", key)
+            raise SpaceError(f"{short(part)} is no part of a range; {nearest(part, known)}", key)
     for part in ("low", "high"):
         if part not in value:
             raise SpaceError(f"the range has no '{part}'", key)
@@ -236,16 +250,16 @@ def _range(key: str, value: Mapping[str, Any], *, is_integer: bool, least: float
         if part == "step" and number is None:
             continue
         wanted = int if is_integer else int | float
-        if isinstance(number, bool) or not isinstance(number, wanted) or not math.isfinite(number):
-            raise SpaceError(f"{part}: {number!r} is not a {'whole ' if is_integer else ''}number", key)
+        if isinstance(number, bool) or not isinstance(number, wanted):
+            raise SpaceError(f"{part}: {short(number)} is not a {'whole ' if is_integer else ''}number", key)
+        if part != "step":
+            _require_within(key, number, limit or ARCHITECTURE[key], f"{part}: ")
     if low > high:
         raise SpaceError(f"the range is upside down: low {low} is above high {high}", key)
-    if is_integer and low < least:
-        raise SpaceError(f"low: {low} is below {least}", key)
-    if step is not None and step <= 0:
-        raise SpaceError(f"step: {step} is not above 0", key)
+    if step is not None and not LEAST_STEP <= step <= LARGEST_NUMBER:
+        raise SpaceError(f"step: {short(step)} is not within {LEAST_STEP:g} and {LARGEST_NUMBER:g}", key)
     if not isinstance(log, bool):
-        raise SpaceError(f"log: {log!r} is not true or false", key)
+        raise SpaceError(f"log: {short(log)} is not true or false", key)
     if log and (low <= 0 or step not in (None, 1)):
         raise SpaceError("log needs a low above 0 and no step", key)
     return Range(low, high, step, log) if is_integer else Range(float(low), float(high), step, log)

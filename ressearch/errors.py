@@ -5,9 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ressearch.limits import short
+
 
 class RessearchError(ValueError):
-    """Base of every error that a user can mend; its text is one line and needs no traceback."""
+    """Base of every error that a user can mend; its text is one line for each mistake and needs no traceback."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line for each mistake."""
+        return (" ".join(str(self).split()),)
 
 
 class ArchitectureError(RessearchError):
@@ -24,6 +31,19 @@ class SpaceError(RessearchError):
 
 class StudyError(RessearchError):
     """The study file, or a study directory, cannot be used."""
+
+
+class StudyErrors(StudyError):
+    """Several mistakes in one study file, each with its line."""
+
+    def __init__(self, errors: Iterable[RessearchError]) -> None:
+        self._lines = tuple(dict.fromkeys(line for error in errors for line in error.lines))
+        super().__init__("\n".join(self._lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line for each mistake."""
+        return self._lines
 
 
 class DataError(RessearchError):
@@ -45,7 +65,8 @@ class ResourceError(RessearchError):
 def nearest(name: object, known: Iterable[object]) -> str:
     """Return ``did you mean 'x'?`` for the nearest known name, or the list of known names if none is near."""
     names = [str(item) for item in known]
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    # A long text is near to nothing, and comparing it takes the square of its length.
+    close = difflib.get_close_matches(name[:80] if isinstance(name, str) else short(name), names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
 
 

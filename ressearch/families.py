@@ -18,6 +18,7 @@ from ressearch.blocks import get_block, weighted_layers
 from ressearch.cost import cost
 from ressearch.errors import ArchitectureError
 from ressearch.layers import Shape
+from ressearch.limits import ARCHITECTURE
 from ressearch.skips import SKIPS, Dense
 from ressearch.stems import STEMS
 from ressearch.units import format_count
@@ -83,6 +84,9 @@ def regnet(
         >>> regnet(24, 24.48, 2.54, 22, group_width=16).widths  # RegNetX-400MF
         (32, 64, 160, 384)
     """
+    for key, value in (("w0", w0), ("wa", wa), ("wm", wm), ("depth", depth)):
+        if (why := ARCHITECTURE["depths" if key == "depth" else key].refusal(value)) is not None:
+            raise ArchitectureError(f"{key}: {why}")
     for key, value, is_met, expected in (
         ("w0", w0, w0 >= 8 and w0 % 8 == 0, "a multiple of 8"),
         ("wa", wa, wa >= 0 and math.isfinite(wa), "a number of at least 0"),
@@ -121,7 +125,7 @@ class Match:
     target: int
     tolerance: float = 0.02
 
-    def deviation(self, count: int) -> float:
+    def deviation(self, count: float) -> float:
         """Return how far a count is from the target, relative to it; negative below."""
         return count / self.target - 1
 
@@ -165,7 +169,9 @@ def match_width(
         ArchitectureError: nothing comes within the tolerance; the text says how near the nearest comes.
     """
 
-    def count(widths: tuple[int, ...]) -> int | None:
+    def count(widths: tuple[int, ...]) -> float | None:
+        if max(widths) > ARCHITECTURE["widths"].most:  # no network, and dearer than any
+            return math.inf
         try:
             return getattr(cost(make(widths), input_shape, num_classes), match.cost)
         except ArchitectureError:
@@ -187,7 +193,7 @@ def match_width(
 
     def nearest(candidates: set[tuple[int, ...]]) -> tuple[float, tuple[int, ...]] | None:
         counts = [(widths, count(widths)) for widths in sorted(candidates)]
-        found = [(abs(match.deviation(number)), widths) for widths, number in counts if number is not None]
+        found = [(abs(match.deviation(number)), widths) for widths, number in counts if number not in (None, math.inf)]
         return min(found, default=None)
 
     base = {rounded(low), rounded(high)}

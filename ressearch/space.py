@@ -67,7 +67,7 @@ class SearchSpace:
     num_classes: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.parameters:
+        if not isinstance(self.parameters, Mapping) or not self.parameters:
             raise SpaceError("the space is empty: name at least one choice, such as depth: [8, 20]")
         object.__setattr__(self, "parameters", {key: read(key, value) for key, value in self.parameters.items()})
         for one, other in _EXCLUSIVE:

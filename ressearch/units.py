@@ -1,41 +1,81 @@
-"""Numbers as people write them: counts (``40M``) and durations (``2h``), read and written."""
+"""Numbers as people write them: counts (``40M``), durations (``2h``, ``5ms``) and sizes (``2G``, ``512MiB``)."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+from ressearch.limits import LARGEST_COUNT, LONGEST_TIME, short
+
+_COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+_BYTES = {
+    **_COUNTS,
+    **{f"{prefix}b": size for prefix, size in _COUNTS.items()},
+    **{f"{prefix}i{b}": 1024.0**power for power, prefix in enumerate("kmgt", start=1) for b in ("b", "")},
+}
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([a-zµ]*)")
+"""A number and a unit: the one grammar of everything here."""
+
+
+def _quantity(value: object, units: Mapping[str, float], bare: str) -> float | None:
+    """Return a number times its unit (that of `bare` where none is written), or None for what is not one."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int | float):
+        try:
+            return float(value) * units[bare]
+        except OverflowError:
+            return math.inf
+    if len(value) > 100:
+        return None
+    found = _QUANTITY.fullmatch(value.strip().lower().replace("μ", "µ").replace("_", ""))
+    if found is None or (found[2] or bare) not in units:
+        return None
+    return float(found[1]) * units[found[2] or bare]
 
 
 def parse_count(value: object) -> int:
     """Read a count such as ``40M``, ``1.5k``, ``2e6`` or ``400000``. Raises ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is not a count such as 400000 or 40M")
-    text = str(value).strip().lower().replace("_", "")
-    unit = text[-1:] if text[-1:] in _UNITS and text[-1:].isalpha() else ""
-    try:
-        count = float(text.removesuffix(unit)) * _UNITS[unit]
-    except ValueError:
-        raise ValueError(f"{value!r} is not a count such as 400000 or 40M") from None
-    if not (count > 0 and math.isfinite(count)):
-        raise ValueError(f"{value!r} is not a positive count")
-    return round(count)
+    return _whole(value, _COUNTS, "count such as 400000 or 40M")
 
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+def parse_size(value: object) -> int:
+    """Read a size in bytes such as ``2G``, ``500MB`` (decimal) or ``512MiB``. Raises ValueError for anything else."""
+    return _whole(value, _BYTES, "size such as 2G or 512MiB")
 
 
-def parse_duration(value: object) -> float:
-    """Read a time such as ``90``, ``45s``, ``30m``, ``2h`` or ``1d`` in seconds. Raises ValueError for others."""
-    text = str(value).strip().lower()
-    unit = text[-1:] if text[-1:] in _SECONDS else ""
-    try:
-        seconds = float(text.removesuffix(unit)) * _SECONDS.get(unit, 1.0)
-    except ValueError:
-        seconds = math.nan
-    if isinstance(value, bool) or not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"{value!r} is not a time such as 90, 30m or 2h")
-    return seconds
+def _whole(value: object, units: Mapping[str, float], expected: str) -> int:
+    count = _quantity(value, units, "")
+    if count is None:
+        raise ValueError(f"{short(value)} is not a {expected}")
+    if not count >= 0.5:
+        raise ValueError(f"{short(value)} is not a positive {expected.split()[0]}")
+    if count > LARGEST_COUNT:
+        raise ValueError(f"{short(value)} is above {LARGEST_COUNT:.0e}, the most there can be")
+    return value if type(value) is int else max(1, round(count))
+
+
+def parse_duration(value: object, unit: str = "s") -> float:
+    """Read a time such as ``90``, ``5ms``, ``45s``, ``30m``, ``2h`` or ``1d``. Raises ValueError for others.
+
+    Args:
+        value: the time; a bare number has the unit `unit`.
+        unit: what is returned: ``s`` or ``ms``.
+    """
+    seconds = _quantity(value, _SECONDS, unit)
+    if seconds is None or not seconds > 0:
+        raise ValueError(f"{short(value)} is not a time such as {'5ms' if unit == 'ms' else '90'}, 30m or 2h")
+    if seconds > LONGEST_TIME:
+        raise ValueError(f"{short(value)} is longer than a hundred years")
+    return float(value) if isinstance(value, int | float) else seconds / _SECONDS[unit]
+
+
+def parse_milliseconds(value: object) -> float:
+    """Read a time in milliseconds, as `parse_duration`: ``5ms`` and a bare 5 are the same."""
+    return parse_duration(value, "ms")
 
 
 def format_count(count: float) -> str:
