@@ -164,7 +164,7 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         )
     for which in ("cheapest", "dearest"):
         one = found[which]
-        sampled = "" if found["is_exhaustive"] else " (of 1000 sampled)"
+        sampled = "" if found["is_exhaustive"] else f" (of {found['sampled']} sampled)"
         _say(f"{which:<10} {one['name']}{sampled}")
         _say(f"           depth {one['depth']}, {format_count(one['params'])} params, {format_count(one['macs'])} MACs")
     _say(

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 
 from ressearch.architecture import Architecture
-from ressearch.errors import ArchitectureError
+from ressearch.errors import ArchitectureError, BudgetError
 from ressearch.layers import DOMAINS, Cost, Shape
+from ressearch.limits import LARGEST_SIDE, short
 from ressearch.network import build, plan
-from ressearch.units import format_count
+from ressearch.units import format_count, parse_count, parse_size
 
 __all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "measure_latency"]
 
@@ -99,10 +100,12 @@ def breakdown(
 def _check_input(architecture: Architecture, shape: Shape) -> None:
     axes = DOMAINS[architecture.domain]
     if len(shape) == len(axes) and all(type(side) is int and side > 0 for side in shape):
+        if max(shape) > LARGEST_SIDE:
+            raise ArchitectureError(f"input shape: {short(max(shape))} is above {LARGEST_SIDE}, the most there can be")
         return
     example = {"image": "(3, 32, 32)", "vector": "(30,)", "sequence": "(64, 16)"}[architecture.domain]
     raise ArchitectureError(
-        f"input shape {shape} is not ({', '.join(axes)}), such as {example}: "
+        f"input shape {short(shape)} is not ({', '.join(axes)}), such as {example}: "
         f"block '{architecture.block}' works on {architecture.domain}s"
     )
 
@@ -151,18 +154,35 @@ class Budget:
     """Upper bounds on cost; None is no bound.
 
     Attributes:
-        max_params, max_macs, max_activations: of `Cost`.
-        max_training_memory: bytes of `Cost.training_memory` with the numbers below.
+        max_params, max_macs, max_activations: of `Cost`; a number, or a text such as ``20k`` or ``40M``.
+        max_training_memory: bytes (or ``2G``) of `Cost.training_memory` with the numbers below.
         batch_size, optimizer_states, bytes_per_number: as `Cost.training_memory` takes them.
+
+    Raises:
+        BudgetError: a bound is no count.
+
+    Example:
+        >>> Budget(max_params="20k").max_params
+        20000
     """
 
-    max_params: int | None = None
-    max_macs: int | None = None
-    max_activations: int | None = None
-    max_training_memory: int | None = None
+    max_params: int | str | None = None
+    max_macs: int | str | None = None
+    max_activations: int | str | None = None
+    max_training_memory: int | str | None = None
     batch_size: int = 64
     optimizer_states: int = 1
     bytes_per_number: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("max_params", "max_macs", "max_activations", "max_training_memory"):
+            if (bound := getattr(self, key)) is None:
+                continue
+            try:
+                parsed = parse_size(bound) if key == "max_training_memory" else parse_count(bound)
+            except ValueError as error:
+                raise BudgetError(f"{key}: {error}") from None
+            object.__setattr__(self, key, parsed)
 
     @property
     def bounds(self) -> dict[str, int]:

@@ -13,7 +13,10 @@ LARGEST_SEED = 2**32 - 1
 """What NumPy's generators, and with them Optuna's samplers, take."""
 
 MOST_TRIALS = 100_000
-"""Trials of a study, and the points of a grid."""
+"""Trials of a study; also of a search whose number is not given."""
+
+LISTED_POINTS = 20_000
+"""Points of a space that are walked through one by one: of a grid, and of a search's space where all count."""
 
 MOST_CHOICES = 1_000
 """Values that one key of a space may list."""
@@ -56,8 +59,9 @@ class Limit(NamedTuple):
             return None
         if isinstance(value, float) and not math.isfinite(value):
             return f"{value} is not a finite number"
-        bound = f"below {plain(self.least)}" if value < self.least else f"above {plain(self.most)}, the most there can be"
-        return f"{plain(value)} is {bound}"
+        if value < self.least:
+            return f"{plain(value)} is below {plain(self.least)}"
+        return f"{plain(value)} is above {plain(self.most)}, the most there can be"
 
 
 _WIDTH = Limit(1, 2**16)

@@ -68,9 +68,9 @@ class Pick:
 
 def pick(
     directory: str | Path,
-    max_params: int | None = None,
-    max_macs: int | None = None,
-    max_activations: int | None = None,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
+    max_activations: int | str | None = None,
 ) -> Pick:
     """Return the network with the best mean validation accuracy, among those trained to the last epoch, in a budget.
 
@@ -78,12 +78,12 @@ def pick(
 
     Args:
         directory: a study directory.
-        max_params: most parameters.
+        max_params: most parameters, such as 20000 or ``20k``.
         max_macs: most multiply-accumulates for one input of the study's data.
         max_activations: most activations for one input.
 
     Raises:
-        BudgetError: no fully trained network fits; the text says what the smallest one has.
+        BudgetError: a bound is no count, or no fully trained network fits; the text says what the smallest one has.
         StudyError: the directory holds no study, or none of its trials trained to the last epoch.
     """
     budget = Budget(max_params, max_macs, max_activations)

@@ -26,6 +26,7 @@ from ressearch.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, Range, 
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.families import Match, depths_for, match_width, regnet, width_multiple, widths_for
 from ressearch.layers import Shape
+from ressearch.limits import LISTED_POINTS
 from ressearch.proposals import Path, Pinned, RandomTrial, Trial
 
 _EXCLUSIVE = (
@@ -161,6 +162,13 @@ class SearchSpace:
         """Yield every distinct network within the budget, and an error for each point that is none, in grid order."""
         if math.isinf(self.size):
             raise SpaceError("a continuous range has no end of networks: give it a step, or sample")
+        yield from self._known_points if self.size <= LISTED_POINTS else self._walk()
+
+    @functools.cached_property
+    def _known_points(self) -> tuple[Architecture | ArchitectureError, ...]:
+        return tuple(self._walk())
+
+    def _walk(self) -> Iterator[Architecture | ArchitectureError]:
         seen = set()
         path = Path()
         while path.next():
@@ -186,7 +194,8 @@ class SearchSpace:
     def sample_one(self, trial: Trial) -> Architecture:
         """Draw from `trial` until a network within the budget is found. Raises as `sample` does."""
         problem: Exception | None = None
-        for _ in range(_ATTEMPTS):
+        # A width that is matched to a cost takes some dozen costs to find.
+        for _ in range(_ATTEMPTS if self.match is None else _ATTEMPTS // 10):
             try:
                 return self.suggest(trial)
             except (ArchitectureError, BudgetError) as error:
@@ -196,14 +205,17 @@ class SearchSpace:
         raise SpaceError(f"nothing in the space is a network: {problem}")
 
     def filter(
-        self, max_params: int | None = None, max_macs: int | None = None, max_activations: int | None = None
+        self,
+        max_params: int | str | None = None,
+        max_macs: int | str | None = None,
+        max_activations: int | str | None = None,
     ) -> SearchSpace:
-        """Return the space without the networks that cost more.
+        """Return the space without the networks that cost more than counts such as 20000 or ``20k``.
 
-        Raises BudgetError if nothing is left.
+        Raises BudgetError if nothing is left, or a bound is no count.
         """
         given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
-        changes = {key: bound for key, bound in given.items() if bound is not None}
+        changes: dict[str, Any] = {key: bound for key, bound in given.items() if bound is not None}
         return dataclasses.replace(self, budget=dataclasses.replace(self.budget, **changes))
 
     def _cheapest(self) -> str:

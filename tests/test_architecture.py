@@ -68,7 +68,7 @@ def test_impossible_depth_names_its_neighbours() -> None:
         ({"depths": (3, 3), "widths": (16, 32, 64)}, "widths: .* has 3 stages, depths .* has 2"),
         ({"depths": (3, 0, 3)}, "depths: 0 is not a whole number"),
         ({"widths": "16"}, "widths: '16' is not a list"),
-        ({"bottleneck_ratio": -1}, "bottleneck_ratio: -1 is not a number above 0"),
+        ({"bottleneck_ratio": -1}, "bottleneck_ratio: -1 is below 0.000976562"),
         ({"kernel_size": 4}, "kernel_size: 4 is even"),
         ({"skip_options": {"alpha": 1}}, "'alpha' is no option of skip 'identity'"),
     ],

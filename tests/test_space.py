@@ -84,7 +84,7 @@ def test_optuna_draws_define_by_run() -> None:
         ({"width": {"low": 9}}, "width", "no 'high'"),
         ({"width": {"low": 1, "high": 3, "stp": 1}}, "width", "did you mean 'step'"),
         ({"width": {"low": 1.5, "high": 3}}, "width", "not a whole number"),
-        ({"width": 0}, "width", "not a whole number"),
+        ({"width": 0}, "width", "0 is below 1"),
         ({"depth": []}, "depth", "empty"),
         ({"depth": 20, "depths": [1, 1]}, "depths", "say the same thing"),
         ({"block": {"low": 1, "high": 2}}, "block", "takes names"),

@@ -54,13 +54,13 @@ def test_overrides_reach_every_level(file: Path) -> None:
         ("recipe:", "recpe:", 7, "recpe: unknown key; did you mean 'recipe'?"),
         ("epochs: 4", "epoch: 4", 9, "recipe.epoch: unknown key; did you mean 'epochs'?"),
         ("lr: 0.1", "learning_rate: 0.1", 8, "recipe.learning_rate: unknown key; did you mean 'lr'?"),
-        ("lr: 0.1", "lr: -0.1", 8, "recipe.lr: -0.1: input should be greater than 0"),
-        ("lr: 0.1", "lr: {tune: [0.1]}", 8, "recipe.lr.tune: [0.1]: tuple should have at least 2 items"),
+        ("lr: 0.1", "lr: -0.1", 8, "recipe.lr: -0.1: expected a number above 0"),
+        ("lr: 0.1", "lr: {tune: [0.1]}", 8, "recipe.lr.tune: [0.1]: expected at least 2 items"),
         ("lr: 0.1", "lr: {tun: [0.1, 1]}", 8, "recipe.lr.tun: unknown key; did you mean 'tune'?"),
         ("lr: 0.1", "lr: {transfer: mpu, base: 1, base_width: 8}", 8, "recipe.lr.transfer: 'mpu' is not 'mup'"),
         ("lr: 0.1", "lr: {transfer: mup, bas: 1, base_width: 8}", 8, "did you mean 'base'?"),
         ("lr: 0.1", "optimizer: sdg", 8, "'sdg' is not 'sgd' or 'adamw'; did you mean 'sgd'?"),
-        ("epochs: 4", "epochs: many", 9, "recipe.epochs: 'many': input should be a valid integer"),
+        ("epochs: 4", "epochs: many", 9, "recipe.epochs: 'many' is not a whole number"),
         ("width: 8", "block: basc", 6, "space.grid.block: 'basc' is unknown; did you mean 'basic'?"),
         ("depth: [8, 20]", "depth: [8, 57]", 5, "space.grid.depth: depth 57 is not 6n+2 (basic blocks in 3 stages)"),
         (
@@ -110,7 +110,7 @@ def test_missing_and_unreadable_files(file: Path, tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RessearchError, match="expected a mapping with the key 'space', got nothing"):
         Study.from_file(file)
-    file.write_text("x" * 1_000_001)
+    file.write_text("x" * 200_001)
     with pytest.raises(RessearchError, match="no study file"):
         Study.from_file(file)
 

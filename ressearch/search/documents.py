@@ -1,8 +1,9 @@
-"""Study files as text: values with the line of every key, overrides (``recipe.epochs=5``), and errors that name both."""
+"""Study files as text: values with the line of each key, overrides (``recipe.epochs=5``), errors that name both."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +35,10 @@ class Document:
     lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
     overrides: dict[tuple[str | int, ...], str] = field(default_factory=dict)
 
-    def line(self, path: Sequence[str | int]) -> int:
-        """Return the line of the nearest key above a path that stands in the file; 0 for what `--set` put there."""
-        path = tuple(path)
-        known = (path[:end] for end in range(len(path), -1, -1) if path[:end] in (*self.lines, *self.overrides))
-        return next((self.lines.get(one, 0) for one in known), 0)
+    def position(self, error: Exception) -> int:
+        """Return the line that an error of this document names; 0 where it names none, as overrides do."""
+        found = re.match(re.escape(self.source) + r":(\d+):", str(error))
+        return int(found[1]) if found else 0
 
     def place(self, path: Sequence[str | int]) -> str:
         """Return ``file:line: key`` for a key path, or ``--set key`` where an override put it."""

@@ -15,6 +15,10 @@ from scipy.optimize import nnls
 
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost, cost
+from ressearch.errors import ArchitectureError
+from ressearch.limits import LISTED_POINTS
+from ressearch.proposals import RandomTrial
+from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
 from ressearch.space import SearchSpace
 from ressearch.training.choose import Choice, expect, step_seconds
@@ -22,7 +26,9 @@ from ressearch.training.choose import Choice, expect, step_seconds
 if TYPE_CHECKING:
     from ressearch.search.study import Study
 
-_LISTED, _TIMED, _REASONS = 5000, 5, 5
+_LISTED, _SAMPLED, _TIMED, _REASONS = 5000, 1000, 5, 5
+_DEEPEST_TIMED = 200
+"""Blocks of a network that is timed: identical blocks cost the same time each."""
 _TOGETHER = 4
 """Replicates that are timed together; more behave alike."""
 _WORK = {"cpu": 2e10, "cuda": 2e12}
@@ -34,15 +40,13 @@ _PATIENCE = 10.0
 def check(study: Study) -> dict[str, Any]:
     """Return what `study` would do, without training: see `Study.check`.
 
-    Raises ResourceError if a trial asks for more than this machine has.
+    Raises ResourceError if a trial asks for more than this machine has, memory included.
     """
-    cpus, gpus, concurrency = trial_resources(study)
-    networks, is_complete = _networks(study)
+    cpus, gpus, concurrency = slots = trial_resources(study)
+    networks, is_complete = known_networks(study)
     space = study.search_space
-    priced = sorted(
-        ((cost(one, space.input_shape, space.num_classes), one) for one in networks),
-        key=lambda pair: pair[0].macs,
-    )
+    priced = price(study, networks)
+    require_fit(study, priced, slots)
     mean_macs = sum(price.macs for price, _ in priced) / len(priced)
     seconds = epoch_seconds(study, priced, max(1, round(cpus)))
     plans = phase_plans(study, seconds, mean_macs, concurrency)
@@ -51,6 +55,7 @@ def check(study: Study) -> dict[str, Any]:
         "form": study.space.form,
         "space_size": None if math.isinf(space.size) else int(space.size),
         "networks": len(networks) if is_complete else None,
+        "sampled": None if is_complete else len(networks),
         "refused": dict(space.refusals().most_common(_REASONS)) if is_complete else {},
         "matched": _matched(space, [price for price, _ in priced]),
         "data": study.dataset.source,
@@ -72,14 +77,18 @@ def check(study: Study) -> dict[str, Any]:
     }
 
 
-def _networks(study: Study) -> tuple[list[Architecture], bool]:
+def known_networks(study: Study) -> tuple[list[Architecture], bool]:
     """Return the networks of the space, or a random sample of a space too large to list; and whether it is all."""
     space = study.search_space
-    if space.size <= 200_000:
+    if space.size <= LISTED_POINTS:
         listed = list(itertools.islice(space.enumerate(), _LISTED + 1))
         if len(listed) <= _LISTED:
             return listed, True
-    return space.sample(1000, study.seed), False
+    chance, began = RandomTrial(study.seed), time.monotonic()
+    drawn = [space.sample_one(chance)]
+    while len(drawn) < _SAMPLED and time.monotonic() - began < _PATIENCE / 2:
+        drawn.append(space.sample_one(chance))
+    return drawn, False
 
 
 def _matched(space: SearchSpace, prices: list[Cost]) -> dict[str, Any] | None:
@@ -181,18 +190,33 @@ def _timed(study: Study, priced: list[tuple[Cost, Architecture]]) -> list[tuple[
     began = time.monotonic()
     timed: list[tuple[tuple[Cost, Architecture], float]] = []
     for place in sorted({round(place) for place in np.linspace(0, len(priced) - 1, _TIMED)}):
-        price, architecture = priced[place]
-        examples = _examples(study, price)
-        is_too_dear = 3 * price.macs * examples > 10 * _work(study)
+        one_cost, architecture = priced[place]
+        if (shallow := _shallow(architecture)) is None:
+            continue
+        if shallow is not architecture:
+            one_cost = cost(shallow, study.dataset.input_shape, len(study.dataset.classes))
+        examples = _examples(study, one_cost)
+        is_too_dear = 3 * one_cost.macs * examples > 10 * _work(study)
         if is_too_dear or (timed and time.monotonic() - began > _PATIENCE):
             break
-        timed.append((priced[place], _step_seconds(study, architecture, examples)))
+        timed.append(((one_cost, shallow), _step_seconds(study, shallow, examples)))
     if timed:
         return timed
     stand_in = Architecture.preset("resnet20-cifar")  # even the cheapest is too dear to run here: MACs alone say it
     shape, recipe = (3, 32, 32), study.recipe
     seconds = step_seconds(stand_in, shape, 10, 2, recipe.precision, 1, _device(study), Choice(False, True), steps=2)
     return [((cost(stand_in, shape), stand_in), seconds * recipe.batch_size / 2)]
+
+
+def _shallow(architecture: Architecture) -> Architecture | None:
+    """Return the network, or a shallower one of the same widths for a very deep one; None where there is none."""
+    blocks = sum(architecture.depths)
+    if blocks <= _DEEPEST_TIMED:
+        return architecture
+    try:
+        return architecture.replace(depths=tuple(max(1, n * _DEEPEST_TIMED // blocks) for n in architecture.depths))
+    except ArchitectureError:  # its widths follow from its depths
+        return None
 
 
 def _examples(study: Study, price: Cost) -> int:

@@ -99,8 +99,8 @@ def _refuse_what_has_no_place(text: str) -> None:
         line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
             raise YamlError(f"YAML aliases (*{event.anchor}) are not used in study files", line)
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
-            name = event.tag.replace("tag:yaml.org,2002:", "!!")
+        if (tag := getattr(event, "tag", None)) is not None:
+            name = tag.replace("tag:yaml.org,2002:", "!!")
             raise YamlError(f"YAML tags ({short(name)[1:-1]}) are not used in study files", line)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
@@ -142,7 +142,8 @@ def _require_plain(value: Any, path: Path, lines: dict[Path, int]) -> None:
     elif value is not None and not isinstance(value, bool | int | float | str):
         problem = f"a {type(value).__name__} is not used in study files"
     if problem is not None:
-        raise YamlError(problem, next((lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in lines), None), path)
+        above = (path[:end] for end in range(len(path), -1, -1))
+        raise YamlError(problem, next((lines[one] for one in above if one in lines), None), path)
 
 
 __all__ = ["Loaded", "YamlError", "load"]

@@ -39,6 +39,8 @@ from ressearch.results.store import (
 from ressearch.search.callbacks import callbacks
 from ressearch.search.choices import put_back, repeated
 from ressearch.search.cluster import cluster_size, ray_running
+from ressearch.search.estimate import known_networks
+from ressearch.search.memory import price, require_fit
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
 from ressearch.search.resources import Slots, available_cpus, trial_resources
@@ -61,7 +63,7 @@ def run(
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
     if address is None:
-        trial_resources(study)  # refuse what this machine cannot do before anything is written
+        _require_resources(study)
     if not is_url(out):
         return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))
@@ -70,6 +72,11 @@ def run(
         mirror.require_empty()
         _run(study, mirror.local, monitor, address, mirror, further)
     return out
+
+
+def _require_resources(study: Study) -> None:
+    """Refuse what this machine cannot do, before anything is written."""
+    require_fit(study, price(study, known_networks(study)[0]), trial_resources(study))
 
 
 def _run(
@@ -122,7 +129,7 @@ def _resume(
     study = Study.from_directory(path)
     study.require_data()
     if address is None:
-        trial_resources(study)
+        _require_resources(study)
     with _locked(path):
         record.setdefault("resumed_at", []).append(_utc())
         record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)

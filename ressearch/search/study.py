@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,24 +28,34 @@ from ressearch.architecture import Architecture
 from ressearch.cost import Budget, cost
 from ressearch.data import Dataset, Options, Splits, find, load_or_declare, split
 from ressearch.domains import label
-from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, nearest
+from ressearch.domains import read as read_domain
+from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, StudyErrors, nearest
+from ressearch.limits import (
+    LARGEST_SEED,
+    LISTED_POINTS,
+    LONGEST_NAME,
+    MOST_EPOCHS,
+    MOST_SEEDS,
+    MOST_TRIALS,
+    plain,
+    short,
+)
 from ressearch.proposals import Answers, RandomTrial
 from ressearch.search import documents
 from ressearch.search.callbacks import LOGGERS
+from ressearch.search.explain import complaints
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.space import SearchSpace
 from ressearch.training.recipe import Recipe
-from ressearch.units import parse_count, parse_duration
+from ressearch.units import parse_count, parse_duration, parse_milliseconds, parse_size
 
 if TYPE_CHECKING:
     from ressearch.search.monitor import Monitor
 
 Count = Annotated[int, BeforeValidator(parse_count)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-MOST_TRIALS = 100_000
-"""Trials of a search whose number is not given."""
 
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
 """What a search may optimise, and in which direction."""
@@ -90,7 +100,7 @@ class DataSection(_Section):
     validation: Fraction | None = None
     test: Fraction | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    per_class: Annotated[int, Field(ge=1)] | None = None
+    per_class: Annotated[int, Field(ge=1, le=10**9)] | None = None
     root: str | None = None
     size: Annotated[int, Field(ge=1, le=4096)] | None = None
     channels: Literal[1, 3] | None = None
@@ -142,6 +152,17 @@ def _to_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _to_name(value: object) -> object:
+    """Check a study's name: it becomes a directory, so it is one component of a path that every system can write."""
+    if not isinstance(value, str):
+        return value
+    if not 1 <= len(value) <= LONGEST_NAME or len(value.encode(errors="replace")) > 2 * LONGEST_NAME:
+        raise ValueError(f"a name of {len(value)} characters; expected 1 to {LONGEST_NAME}")
+    if value in (".", "..") or value != value.strip() or not value.isprintable() or {"/", "\\"} & set(value):
+        raise ValueError(f"{short(value)} is not the name of one directory, such as depth-study")
+    return value
+
+
 class BudgetSection(_Section):
     """When the search ends, if not after its trials: what is spent first ends it, running trials too.
 
@@ -152,7 +173,7 @@ class BudgetSection(_Section):
     """
 
     epochs: Count | None = None
-    macs_trained: Annotated[float, BeforeValidator(parse_count), Field(gt=0)] | None = None
+    macs_trained: Annotated[float, BeforeValidator(parse_count)] | None = None
     wall_time: Annotated[Positive, BeforeValidator(parse_duration)] | None = None
 
     @property
@@ -170,9 +191,9 @@ class FinalistsSection(_Section):
         epochs: of each; None is the recipe's.
     """
 
-    count: Annotated[int, Field(ge=0)] = 0
-    seeds: Annotated[int, Field(ge=1)] = 3
-    epochs: Annotated[int, Field(ge=1)] | None = None
+    count: Annotated[int, Field(ge=0, le=MOST_TRIALS)] = 0
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 3
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
 
 
 class SearchSection(_Section):
@@ -195,7 +216,7 @@ class SearchSection(_Section):
         storage: Optuna storage URL; None is a journal file in the study directory.
     """
 
-    trials: Annotated[int, Field(ge=1)] | None = None
+    trials: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
     sampler: Annotated[Named, BeforeValidator(_to_mapping)] | None = None
     scheduler: Annotated[Named, BeforeValidator(_to_mapping)] = Named(name="fifo")
     objective: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ("val_accuracy",)
@@ -214,14 +235,15 @@ class Constraints(_Section):
     Attributes:
         max_params, max_macs, max_activations: exact, for one input.
         max_training_memory: bytes (``2G``) that training a replicate needs at the least, under the study's recipe.
-        max_latency: milliseconds of a forward pass of one input, measured here with a trial's threads (or its GPU).
+        max_latency: milliseconds (or ``5ms``) of a forward pass of one input, measured here with a trial's threads (or
+            its GPU).
     """
 
     max_params: Count | None = None
     max_macs: Count | None = None
     max_activations: Count | None = None
-    max_training_memory: Count | None = None
-    max_latency: Positive | None = None
+    max_training_memory: Size | None = None
+    max_latency: Annotated[Positive, BeforeValidator(parse_milliseconds)] | None = None
 
 
 class ResourcesSection(_Section):
@@ -236,9 +258,9 @@ class ResourcesSection(_Section):
         max_failure_rate: the share of failed trials above which the study ends with an error.
     """
 
-    cpus_per_trial: Positive = 1
-    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
-    concurrency: Annotated[int, Field(ge=1)] | None = None
+    cpus_per_trial: Annotated[float, Field(ge=0.01, le=10_000)] = 1
+    gpus_per_trial: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = None
     trial_time_limit: Annotated[Positive, BeforeValidator(parse_duration)] | None = None
     max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
@@ -254,9 +276,9 @@ class Study(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = "study"
+    name: Annotated[str, BeforeValidator(_to_name)] = "study"
     question: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] = 0
     space: SpaceSection
     data: DataSection = DataSection()
     recipe: Recipe = Recipe()
@@ -300,30 +322,46 @@ class Study(BaseModel):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
         """Validate a study given as a mapping. Raises as `from_file` does."""
-        text = yaml.safe_dump(dict(values), sort_keys=False)
+        try:
+            text = yaml.dump(dict(values), Dumper=_Plain, sort_keys=False, allow_unicode=True)
+        except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+            raise StudyError(f"study: expected text, numbers, lists and mappings alone: {short(str(error))}") from None
         return cls._validated(documents.parse(text, "study"))
 
     @classmethod
     def _validated(cls, document: documents.Document) -> Study:
+        problems: list[RessearchError] = _space_problems(document)
         try:
             study = cls.model_validate(document.values)
         except ValidationError as error:
-            raise documents.explain(error, document, cls) from None
+            problems += [document.error(path, text) for path, text in complaints(error, cls)]
+            raise _together(problems, document) from None
         study._document = document
-        study._check_search()
-        study._check_augmentation()
+        checks = [study._check_search, study._check_augmentation]
+        for check in checks if problems else [*checks, study._check_space]:
+            problems += _caught(check)
+        for check in () if problems else (study._check_sampler, study._check_points):
+            problems += _caught(check)
+        if problems:
+            raise _together(problems, document)
+        return study
+
+    def _check_space(self) -> None:
+        """Refuse a space without networks, a budget that nothing fits, data that cannot be read, an endless grid."""
+        document, form = self._document, self.space.form
         try:
-            _ = study.search_space
+            space = self.search_space
         except SpaceError as error:
-            path = ("space", study.space.form, *([error.key] if error.key else []))
-            raise document.error(path, str(error)) from None
+            raise document.error(("space", form, *([error.key] if error.key else [])), str(error)) from None
         except BudgetError as error:
             raise BudgetError(f"{document.place(('search', 'constraints'))}: {error}") from None
         except DataError as error:
             raise document.error(("data",), str(error)) from None
-        study._check_sampler()
-        study._check_points()
-        return study
+        sampler = self.search.sampler
+        is_listed = form == "grid" or (sampler is not None and sampler.name == "grid")
+        if is_listed and LISTED_POINTS < space.size < math.inf:
+            message = f"a grid of {plain(int(space.size))} points is above {LISTED_POINTS}, the most there can be"
+            raise document.error(("space", form), f"{message}; `search` with another sampler draws from such a space")
 
     def _check_points(self) -> None:
         """Refuse a point to try first that is not of the space, and an earlier study that is none."""
@@ -332,7 +370,7 @@ class Study(BaseModel):
             path = ("search", "points", index)
             try:
                 if not isinstance(point, str | dict):
-                    raise self._document.error(path, f"{point!r} is neither a mapping nor a name")
+                    raise self._document.error(path, f"{short(point)} is neither a mapping nor a name")
                 if isinstance(point, str):
                     architecture = Architecture.from_name(point)
                     price = cost(architecture, space.input_shape, space.num_classes)
@@ -397,7 +435,9 @@ class Study(BaseModel):
             raise refuse(("resources", "concurrency"), message)
         for objective in search.objective:
             if objective not in OBJECTIVES:
-                raise refuse(("search", "objective"), f"'{objective}' is unknown; {nearest(objective, OBJECTIVES)}")
+                raise refuse(
+                    ("search", "objective"), f"{short(objective)} is unknown; {nearest(objective, OBJECTIVES)}"
+                )
         if not search.objective or search.objective[0] not in ("val_accuracy", "val_loss"):
             raise refuse(("search", "objective"), "the first objective must be val_accuracy or val_loss")
         if self.space.form == "search" and search.trials is None and not search.budget.is_bounded:
@@ -473,7 +513,7 @@ class Study(BaseModel):
         asked, space = self.search.trials, self.search_space
         if self.space.form == "search":
             asked = asked or MOST_TRIALS
-            if space.size > 200_000:
+            if space.size > LISTED_POINTS:
                 return asked
         every = itertools.product(space.enumerate(), self.recipe.lrs)
         return sum(1 for _ in itertools.islice(every, asked))
@@ -510,6 +550,43 @@ class Study(BaseModel):
         return run(self, out if out is not None else Path("runs") / self.name, monitor, address, repeat)
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes a list that stands in two places twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Return that nothing is to be written as an alias."""
+        return True
+
+
+def _space_problems(document: documents.Document) -> list[RessearchError]:
+    """Return what is wrong with single keys of the space."""
+    problems: list[RessearchError] = []
+    section = document.values.get("space")
+    for form in ("grid", "search"):
+        keys = section.get(form) if isinstance(section, dict) else None
+        for key, value in keys.items() if isinstance(keys, dict) else ():
+            try:
+                read_domain(key, value)
+            except SpaceError as error:
+                problems.append(document.error(("space", form, key), str(error)))
+    return problems
+
+
+def _caught(check: Callable[[], None]) -> list[RessearchError]:
+    try:
+        check()
+    except RessearchError as error:
+        return [error]
+    return []
+
+
+def _together(problems: Sequence[RessearchError], document: documents.Document) -> RessearchError:
+    """Return one error of all mistakes, in the order of the file."""
+    if len(problems) == 1:
+        return problems[0]
+    return StudyErrors(sorted(problems, key=document.position))
+
+
 def _check_named(
     document: documents.Document, key: str, named: Named, names: list[str], registry: Mapping[str, Any]
 ) -> None:
@@ -525,7 +602,9 @@ def _check_named(
             hint = nearest(option, known) if known else "it has none"
             raise document.error(("search", key, option), f"no option of '{named.name}'; {hint}")
         if not isinstance(named.options[option], int | float) or named.options[option] < 0:
-            raise document.error(("search", key, option), f"{named.options[option]!r} is not a number of at least 0")
+            raise document.error(
+                ("search", key, option), f"{short(named.options[option])} is not a number of at least 0"
+            )
 
 
 SearchSection.model_rebuild()

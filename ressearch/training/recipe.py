@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from ressearch.data.augment import AUGMENTATIONS
 from ressearch.errors import nearest
+from ressearch.limits import LARGEST_BATCH, LARGEST_NUMBER, LARGEST_SEED, LARGEST_SIDE, MOST_EPOCHS, MOST_SEEDS, short
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
+Batch = Annotated[int, Field(ge=2, le=LARGEST_BATCH)]
 
 
 class Transfer(BaseModel):
@@ -25,7 +27,7 @@ class Transfer(BaseModel):
 
     transfer: Literal["mup"]
     base: Positive
-    base_width: Annotated[int, Field(ge=1)]
+    base_width: Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
 class Tune(BaseModel):
@@ -37,7 +39,7 @@ class Tune(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tune: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    tune: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=100)]
 
 
 def _kind_of_lr(value: object) -> str:
@@ -85,21 +87,21 @@ class Recipe(BaseModel):
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: LearningRate = 0.1
-    lr_batch_size: Annotated[int, Field(ge=1)] | None = None
+    lr_batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | None = None
     lr_rule: Literal["linear", "sqrt"] = "linear"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, le=LARGEST_NUMBER, allow_inf_nan=False)] = 5e-4
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    warmup_epochs: Annotated[float, Field(ge=0)] | None = None
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS, allow_inf_nan=False)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 20
+    batch_size: Batch = 64
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    gradient_clip: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     augmentation: tuple[str, ...] = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...], Field(max_length=MOST_SEEDS)] = (0,)
     precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
-    channels_last: bool | Literal["auto"] = "auto"
+    channels_last: Literal[True, False, "auto"] = "auto"
     replicates: Literal["auto", "grouped", "separate"] = "auto"
     cuda_graph: Literal["auto", "off"] = "auto"
 
@@ -137,8 +139,8 @@ class Recipe(BaseModel):
     @classmethod
     def _count_to_seeds(cls, value: object) -> object:
         if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("expected at least 1 seed")
+            if not 1 <= value <= MOST_SEEDS:
+                raise ValueError(f"{short(value)} seeds; expected 1 to {MOST_SEEDS}, or a list of seeds")
             return tuple(range(value))
         return value
 
@@ -156,7 +158,7 @@ class Recipe(BaseModel):
     def _known_augmentation(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if name not in AUGMENTATIONS:
-                raise ValueError(f"'{name}' is unknown; {nearest(name, AUGMENTATIONS)}")
+                raise ValueError(f"{short(name)} is unknown; {nearest(name, AUGMENTATIONS)}")
         return value
 
     @model_validator(mode="after")
