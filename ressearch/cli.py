@@ -1,4 +1,4 @@
-"""The `ressearch` command: a thin face over the Python API. Wrong input ends in one line on stderr and exit code 2."""
+"""The `ressearch` command: a thin face over the Python API. Wrong input ends in one line per mistake, exit code 2."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from ressearch import defects
 from ressearch.architecture import Architecture
 from ressearch.cost import breakdown, cost
 from ressearch.errors import ArchitectureError, RessearchError, nearest
 from ressearch.layers import Shape
+from ressearch.limits import LARGEST_BATCH, LARGEST_SIDE, short
 from ressearch.presets import PRESETS, published_input
 from ressearch.skips import SKIPS
+from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count, parse_count
 
 _console = Console(highlight=False)
@@ -52,12 +56,12 @@ class _InputShape(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
         try:
-            shape = tuple(int(part) for part in str(value).lower().split("x"))
+            shape = tuple(int(part) for part in str(value).lower().split("x", 4))
         except ValueError:
             shape = ()
-        if not 1 <= len(shape) <= 3 or min(shape) < 1:
+        if not 1 <= len(shape) <= 3 or min(shape) < 1 or max(shape) > LARGEST_SIDE:
             self.fail(
-                f"'{value}' is not channels x height x width, such as 3x32x32 (tokens x features for sequences, "
+                f"{short(value)} is not channels x height x width, such as 3x32x32 (tokens x features for sequences, "
                 "features for vectors)",
                 param,
                 ctx,
@@ -69,7 +73,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scr
 _input = click.option(
     "--input", "input_shape", type=_InputShape(), help="Input shape [the preset's data, else 3x32x32]."
 )
-_classes = click.option("--classes", type=click.IntRange(min=1), help="Classes [those of the stem's data: 10 or 1000].")
+_classes = click.option(
+    "--classes", type=click.IntRange(1, LARGEST_SIDE), help="Classes [those of the stem's data: 10 or 1000]."
+)
 _set = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, such as recipe.epochs=5."
 )
@@ -85,6 +91,7 @@ def cli() -> None:
     """
 
 
+_force = click.option("--force", is_flag=True, help="Replace what is there.")
 _address = click.option("--address", help="Join a running Ray cluster: auto, or HOST:PORT [this machine alone].")
 
 
@@ -223,11 +230,12 @@ def status(directory: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("directory")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
-def report(directory: str, out: Path | None) -> None:
+@_force
+def report(directory: str, out: Path | None, force: bool) -> None:
     """Write the report of a study: HTML, Markdown, figures and CSV tables."""
     from ressearch.report import report as write_report
 
-    _say(str(write_report(directory, out)))
+    _say(str(write_report(directory, out, force)))
 
 
 @cli.command()
@@ -260,6 +268,7 @@ def pick(
 @click.option("--max-params", type=_Count(), help="Most parameters, such as 300k.")
 @click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
 @click.option("--max-activations", type=_Count(), help="Most activations an input.")
+@_force
 def export(
     directory: str,
     out: Path,
@@ -267,6 +276,7 @@ def export(
     max_params: int | None,
     max_macs: int | None,
     max_activations: int | None,
+    force: bool,
 ) -> None:
     """Train the picked network once more and write it to a file."""
     from ressearch import export as exporting
@@ -275,6 +285,7 @@ def export(
     exporting.require_format(out)
     if not out.parent.is_dir():
         raise RessearchError(f"{out}: no directory {out.parent}")
+    _require_free(out, force)
     if trial is None:
         trial = pick_network(directory, max_params, max_macs, max_activations).trial
     classifier, accuracy = exporting.train(directory, trial)
@@ -378,7 +389,9 @@ def data_fetch(name: str, root: Path | None, url: str | None) -> None:
 @click.argument("network")
 @_input
 @_classes
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="For training memory.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, LARGEST_BATCH), default=64, show_default=True, help="For training memory."
+)
 @_json
 def cost_command(network: str, input_shape: Shape | None, classes: int | None, batch_size: int, as_json: bool) -> None:
     """Say what a network costs: a preset, a name, or a JSON file of Architecture fields."""
@@ -415,6 +428,7 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, b
 @_classes
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw the network into a PNG file.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the network into an SVG file.")
+@_force
 @_json
 def show(
     network: str,
@@ -422,6 +436,7 @@ def show(
     classes: int | None,
     png: Path | None,
     svg: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Show a network part by part: a preset, a name, or a JSON file of Architecture fields."""
@@ -431,6 +446,7 @@ def show(
     title = network if network in PRESETS else architecture.name
     for file in (png, svg):
         if file is not None:
+            _require_free(file, force)
             _draw(architecture, shape, classes, title, file)
     if as_json:
         _print_json(
@@ -509,14 +525,22 @@ def presets_command(as_json: bool) -> None:
     _console.print(table)
 
 
+def _require_free(file: Path, force: bool) -> None:
+    """Raise RessearchError for a file that is there already."""
+    if not force and (file.exists() or file.is_symlink()):
+        raise RessearchError(f"{file}: is there already; --force replaces it")
+
+
 def _read_network(network: str) -> Architecture:
     """Return the architecture of a preset, a name, or a JSON file."""
     if not network.endswith(".json") and os.path.sep not in network:
         return Architecture.from_name(network)
     try:
-        text = Path(network).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArchitectureError(f"{network}: {getattr(error, 'strerror', None) or error}".lower()) from None
+        text = read_text(network, most=100_000)
+    except FileNotFoundError:
+        raise ArchitectureError(f"{network}: no such file or directory") from None
+    except UnreadableError as error:
+        raise ArchitectureError(f"{network}: {error}") from None
     try:
         return Architecture.from_json(text)
     except ArchitectureError as error:
@@ -545,16 +569,30 @@ def _one_line_errors() -> Iterator[None]:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except (click.ClickException, RessearchError) as error:
-        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"ressearch: error: {' '.join(text.split())}", err=True)
-        sys.exit(2)
+        _fail(*(error.lines if isinstance(error, RessearchError) else [error.format_message()]))
+    except BrokenPipeError:  # `| head` has read enough
+        defects.leave_quietly()
+        sys.exit(128 + signal.SIGPIPE)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; what was done is kept: `ressearch resume DIRECTORY` goes on", err=True)
         sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if isinstance(error, OSError) and (problem := defects.file_problem(error)) is not None:
+            _fail(problem)
+        _fail(defects.keep(error), code=defects.EXIT_CODE)
+
+
+def _fail(*lines: str, code: int = 2) -> NoReturn:
+    """End with one line on stderr for each mistake."""
+    for line in lines:
+        click.echo(f"ressearch: error: {defects.readable(line)}", err=True)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the console script's entry point."""
+    if not sys.warnoptions:  # a library's warning would stand beside the line that says what is wrong
+        warnings.simplefilter("ignore")
     with _one_line_errors():
         cli.main(
             args=list(arguments) if arguments is not None else None,

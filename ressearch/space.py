@@ -36,6 +36,8 @@ _EXCLUSIVE = (
     ("width", "widths"),
     *((key, other) for key in REGNET_KEYS for other in ("depths", "blocks_per_stage", "width", "widths")),
 )
+_STANDS_FOR = {"widths": ("width", "w0"), "depths": ("depth", "blocks_per_stage"), "stem_width": ("width",)}
+"""Keys that a field of an architecture follows from."""
 _ATTEMPTS = 2000
 
 NO_BUDGET = Budget()
@@ -231,7 +233,8 @@ class SearchSpace:
             for value in domain.values if isinstance(domain, Choice) else ():
                 pinned = Pinned(RandomTrial(0), key, label(value))
                 if (problem := self._problem(pinned)) is not None:
-                    blamed = (one for one in self.parameters if str(problem).startswith((f"{one}:", f"{one} ")))
+                    named = str(problem).split(":")[0].split(" ")[0]
+                    blamed = (one for one in self.parameters if one in (named, *_STANDS_FOR.get(named, ())))
                     raise SpaceError(str(problem), next(blamed, key))
         self.sample_one(RandomTrial(0))
 

@@ -8,26 +8,48 @@ from ressearch.errors import StudyError
 from ressearch.results import load
 from ressearch.results.storage import is_url
 
+_MARK = "· ressearch</title>"
+"""What every report's HTML says, and nobody else's."""
 
-def report(directory: str | Path, out: str | Path | None = None) -> Path:
+
+def report(directory: str | Path, out: str | Path | None = None, force: bool = False) -> Path:
     """Write the report of a study, finished or not.
 
     Args:
         directory: a study directory.
-        out: where `report.html`, `report.md`, `figures/` and `tables/` go [``report`` in the study directory].
+        out: where `report.html`, `report.md`, `figures/` and `tables/` go [``report`` in the study directory]: a new
+            or empty directory, or one that holds a report, which is written anew.
+        force: write among somebody's other files too.
 
     Returns:
         The path of the HTML file, which needs no other file.
 
     Raises:
-        StudyError: the directory holds no study, or no trial has trained an epoch.
+        StudyError: the directory holds no study, or no trial has trained an epoch, or `out` holds something else.
     """
     from ressearch.report.page import write
 
     results = load(directory)
     if is_url(directory) and out is None:
         raise StudyError(f"{directory}: is elsewhere; --out names a local directory for the report")
-    return write(results, Path(out) if out is not None else results.directory / "report")
+    place = Path(out) if out is not None else results.directory / "report"
+    if not force:
+        _require_ours(place)
+    return write(results, place)
+
+
+def _require_ours(place: Path) -> None:
+    """Raise StudyError if a report's files would lie among, or instead of, files that no report has."""
+    try:
+        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+            return
+        if not place.is_dir():
+            raise StudyError(f"{place}: is a file; --out names a directory")
+        is_ours = (place / "report.html").is_file() and _MARK in (place / "report.html").read_text("utf-8", "replace")
+    except OSError as error:
+        raise StudyError(f"{place}: {(error.strerror or str(error)).lower()}") from None
+    if not is_ours:
+        raise StudyError(f"{place}: holds other files than a report; --force writes the report among them")
 
 
 __all__ = ["report"]

@@ -12,6 +12,7 @@ from typing import Any
 from ressearch.errors import StudyError
 from ressearch.limits import short
 from ressearch.search import plain_yaml
+from ressearch.texts import UnreadableError, read_text
 
 _LARGEST = 200_000
 """Bytes; a study file is a page of text."""
@@ -65,19 +66,14 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Document:
     """
     file = Path(path)
     try:
-        if file.stat().st_size > _LARGEST:
-            raise StudyError(f"{path}: {file.stat().st_size} bytes is no study file (at most {_LARGEST})")
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise StudyError(f"{path}: not a text file in UTF-8") from None
-        if not isinstance(error, OSError):  # a NUL in the name
-            raise StudyError(f"{short(str(path))}: not a file's name") from None
-        hint = ""
-        if isinstance(error, FileNotFoundError) and file.parent.is_dir():
-            close = difflib.get_close_matches(file.name[:80], [one.name for one in file.parent.glob("*.y*ml")], n=1)
-            hint = f"; did you mean '{file.parent / close[0]}'?" if close else ""
-        raise StudyError(f"{path}: {(error.strerror or str(error)).lower()}{hint}") from None
+        text = read_text(file, _LARGEST)
+    except FileNotFoundError:
+        near = [one.name for one in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+        close = difflib.get_close_matches(file.name[:80], near, n=1)
+        hint = f"; did you mean '{file.parent / close[0]}'?" if close else ""
+        raise StudyError(f"{path}: no such file or directory{hint}") from None
+    except UnreadableError as error:
+        raise StudyError(f"{path}: is no study file: {error}") from None
     return parse(text, str(path), overrides)
 
 
