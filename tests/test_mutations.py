@@ -1,4 +1,4 @@
-"""Study files that somebody spoilt: every one is either checked or refused in one line."""
+"""Study files that somebody spoilt: every one is either checked or refused, a line per mistake."""
 
 from __future__ import annotations
 
@@ -94,5 +94,6 @@ def test_a_spoilt_study_file_is_checked_or_refused_in_one_line(
     spoilt = file.read_text()
     assert code in (0, 2), spoilt
     assert ("valid" in out) == (code == 0), spoilt
-    assert error.count("\n") == (1 if code else 0), spoilt
+    assert all(line.startswith("ressearch: error: ") for line in error.splitlines()), spoilt
+    assert bool(error) == (code == 2), spoilt
     assert "Traceback" not in error
