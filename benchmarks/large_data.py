@@ -2,7 +2,9 @@
 
 Makes an NPZ file of 400,000 images (1.2 GB) with random pixels, not compressed or compressed, and runs the command on
 it in processes of its own. Memory is sampled: `private` is what a process has to itself; mapped files and Ray's object
-store are shared, and counted once for all processes of a study (`shared`: the largest that one of them has mapped).
+store are shared, and counted once for all processes of a study (`shared`: the largest that one of them has mapped,
+libraries included). A run is ended with SIGINT once its first epoch is on record. On a machine that is busy with other
+work the seconds mean little; the CPU seconds that the driver took do.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +48,7 @@ class Sampler(threading.Thread):
         super().__init__(daemon=True)
         self._process = psutil.Process(process.pid)
         self.peaks: dict[str, dict[str, float]] = {}
+        self.cpu_seconds = 0.0
 
     def run(self) -> None:
         while self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
@@ -59,6 +63,8 @@ class Sampler(threading.Thread):
                         else "rest"
                     )
                     memory = one.memory_info()
+                    if name == "driver":
+                        self.cpu_seconds = sum(one.cpu_times()[:2])
                 except psutil.Error:
                     continue
                 peak = self.peaks.setdefault(f"{name}-{one.pid}", {"private": 0.0, "shared": 0.0, "resident": 0.0})
@@ -88,16 +94,17 @@ def measure(arguments: list[str], environment: dict[str, str], journal: Path | N
     sampler.start()
     begun = None
     while process.poll() is None:
-        if begun is None and journal is not None:
-            begun = first_epoch_begun(journal, start)
+        if begun is None and journal is not None and (begun := first_epoch_begun(journal, start)) is not None:
+            process.send_signal(signal.SIGINT)
         time.sleep(0.05)
     sampler.join()
-    assert process.returncode == 0, arguments
+    assert process.returncode == (0 if journal is None else 128 + signal.SIGINT), arguments
     peaks = sampler.peaks
     of = {name: [one for key, one in peaks.items() if key.startswith(name)] for name in ("driver", "worker")}
     return {
         "seconds": round(time.time() - start, 1),
         "first_epoch_begun": None if begun is None else round(begun, 1),
+        "driver_cpu_seconds": round(sampler.cpu_seconds, 1),
         "driver_resident": max(one["resident"] for one in of["driver"]),
         "driver_private": max(one["private"] for one in of["driver"]),
         "workers": len(of["worker"]),
@@ -110,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=400_000)
     arguments = parser.parse_args()
+    load = os.getloadavg()[1]
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         environment = {**os.environ, "RESSEARCH_CACHE": f"{directory}/cache"}
@@ -125,7 +133,7 @@ def main() -> None:
                 row = {"command": command, "is_compressed": is_compressed, "gigabytes": round(size, 2), **found}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
-    save("large_data", {"images": arguments.images, "rows": rows})
+    save("large_data", {"images": arguments.images, "load_average": load, "rows": rows})
 
 
 if __name__ == "__main__":
