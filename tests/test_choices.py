@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 TINY = Architecture(depths=(1, 1), widths=(4, 8))
 DEEP = TINY.replace(depths=(3, 3))
 ALL = tuple(Choice(grouped, last) for grouped in (True, False) for last in (True, False))
-LONG = {"epochs": 4, "batch_size": 4, "seeds": 2}
+LONG = {"epochs": 5, "batch_size": 4, "seeds": 2}
 """A recipe under which the synthetic data make a trial that is worth a warm-up."""
 
 
@@ -94,13 +94,13 @@ def test_the_usual_choice_is_taken_unmeasured_where_a_trial_is_short(
         recipe = Recipe(epochs=4, batch_size=10, seeds=2)
         return choose.choose(architecture, (1, 8, 8), 3, recipe, CPU, examples)
 
-    assert chosen(TINY, 790) == Choice(True, True)  # 316 steps, of which 5 % are fewer than the 16 of a warm-up
+    assert chosen(TINY, 990) == Choice(True, True)  # 396 steps, of which 5 % are fewer than the 20 of a warm-up
     assert machine.timed == 0
-    assert chosen(TINY, 800) == Choice(False, False)
+    assert chosen(TINY, 1000) == Choice(False, False)
     assert machine.timed == 6  # four choices, then the usual one and the faster again
-    assert chosen(DEEP, 790) == Choice(False, False)  # deeper: its steps take longer; the machine knows its shape
+    assert chosen(DEEP, 990) == Choice(False, False)  # deeper: its steps take longer; the machine knows its shape
     assert machine.timed == 6
-    assert chosen(TINY, 790) == Choice(True, True)  # short, so as before, whatever is known
+    assert chosen(TINY, 990) == Choice(True, True)  # short, so as before, whatever is known
 
 
 def test_a_choice_that_memory_does_not_hold_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ressearch.blocks import BLOCKS
+from ressearch.shortcuts import SHORTCUTS
+from ressearch.skips import SKIPS
+from ressearch.stems import STEMS
+from ressearch.training import choose
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -67,3 +73,36 @@ def test_the_readmes_fashion_mnist_figures_are_the_reports() -> None:
     (final,) = (row for _, row in finals.iterrows() if row["of_trial"] == best["trial"])
     said = f"of {best['params'] / 1000:.0f} thousand parameters with a test accuracy of {final['test_accuracy']:.3f}"
     assert said in text
+
+
+def test_what_a_warm_up_costs_is_said_as_measured() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/warm_up_cpu.json").read_text())["rows"]
+    shares = [row["share_of_the_shortest"] for row in rows.values()]
+    assert max(shares) <= choose.MOST_SHARE
+    first, last = rows["digits, width 8"], rows["CIFAR, width 64"]
+    seconds = f"{first['warm_up_seconds']:.1f} s", f"{last['warm_up_seconds']:.0f} s"
+    text = page("docs/training.md")
+    assert f"took {seconds[0]} on digits at width 8 and {seconds[1]} on 3×32×32 images at width 64" in text
+    assert f"{first['share_of_the_shortest']:.1%}".replace("%", " %") in text
+    assert f"{last['share_of_the_shortest']:.1%}".replace("%", " %") in text
+    assert f"takes {seconds[0]} (digits, width 8) to {seconds[1]} (3×32×32" in page("benchmarks/README.md")
+    assert f"never takes more than {choose.MOST_SHARE:.0%}".replace("%", " %") in text
+    for choices in (4, 2):
+        assert f"{choose.warm_up_steps(choices) / choose.MOST_SHARE:.0f}" in text
+
+
+def test_how_much_faster_the_engine_is_is_said_as_measured() -> None:
+    one, four, _, four_at_once = json.loads((ROOT / "benchmarks/results/trial_throughput_cpu.json").read_text())["rows"]
+    text = page("benchmarks/README.md")
+    assert f"({four['plain_seconds'] / four_at_once['engine_seconds']:.2f}×)" in text
+    assert f"the same two at once, {four_at_once['ratio']:.1f}×; alone on both cores, {four['ratio']:.1f}×" in text
+    assert f"One seed: {one['ratio']:.1f}×" in text
+
+
+@pytest.mark.parametrize(
+    ("title", "registry"),
+    [("blocks", BLOCKS), ("skip styles", SKIPS), ("shortcuts", SHORTCUTS), ("stems", STEMS)],
+)
+def test_the_readme_counts_the_axes_of_the_space(title: str, registry: dict[str, Any]) -> None:
+    words = {5: "five", 6: "six", 10: "ten", 16: "sixteen"}
+    assert f"{words[len(registry)]} {title}" in page("README.md")

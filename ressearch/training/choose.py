@@ -1,9 +1,9 @@
 """Autotunes grouping and memory layout: seeds as one grouped network or one after another, images channels-last or not.
 
 A warm-up times a few steps on random weights and zeros, on a network with one block per stage of the same widths. It
-is held below a share of the training time of the trial that it is for; a trial too short for one takes the usual choice
-(grouped, channels-last). The usual choice is left only for one that is clearly faster. Another choice rounds otherwise,
-so a study puts down what was chosen (`Settle`), and the machine remembers it (`ressearch.training.remembered`).
+is held below a share of the time that its trial would train with the usual choice (grouped, channels-last); a trial too
+short for one takes that choice unmeasured. It is left only for one that is clearly faster. Another choice rounds
+otherwise, so a study puts down what was chosen (`Settle`); the machine remembers it (`ressearch.training.remembered`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from ressearch.training.recipe import Recipe
 from ressearch.training.remembered import recall, remembered
 
 MOST_SHARE = 0.05
-"""The largest share of a trial's own training time that its warm-up may take."""
+"""The most that a warm-up may take, as a share of the time that its trial would train with the usual choice."""
 _CLEARLY = 0.75
 """Another choice must take less than this share of the usual one's time."""
 _STEPS, _ROUNDS = 2, 2
+_BUILDING = 4
+"""Steps that building the timed networks is reckoned as."""
 _MOST_TIMED = 4
 """Replicates that are timed; more behave alike."""
 _ENOUGH = 0.1
@@ -84,7 +86,12 @@ class Probe(NamedTuple):
     @property
     def is_worthwhile(self) -> bool:
         """Whether the trial is so long that a whole warm-up stays below its share; a count, on every machine alike."""
-        return self.work * MOST_SHARE >= len(self.choices) * _STEPS * _ROUNDS
+        return self.work * MOST_SHARE >= warm_up_steps(len(self.choices))
+
+
+def warm_up_steps(choices: int) -> int:
+    """Return what a whole warm-up is reckoned to take, in steps with the usual choice: timing, and building."""
+    return choices * _STEPS * _ROUNDS + _BUILDING
 
 
 def usual(input_shape: Shape, recipe: Recipe) -> tuple[Choice, ...]:

@@ -70,16 +70,18 @@ class Recipe(BaseModel):
             cosine to 0), ``cosine`` (`warmup_epochs` of linear warm-up, then cosine to 0) or ``constant``.
         warmup_epochs: epochs of linear warm-up; None takes the schedule's own.
         epochs: passes over the training data.
-        batch_size: examples a step.
+        batch_size: examples per step, or all of them if there are fewer.
         label_smoothing: of the cross-entropy.
         gradient_clip: largest gradient norm; None does not clip.
         ema: decay of an exponential moving average of the weights, which is what is evaluated; None has none.
         augmentation: names applied in turn to training batches: a key of `ressearch.data.AUGMENTATIONS`.
-        seeds: one replicate a seed: its initialisation, data order and augmentation. A number n means 0 … n-1.
+        seeds: one replicate per seed: its initialisation, data order and augmentation. A number n means 0 … n-1.
         precision: ``float32``, ``bfloat16`` or ``float16`` autocast, or ``float64``.
-        channels_last: memory layout of images; ``auto`` takes what a short warm-up finds faster.
+        channels_last: memory layout of images; ``auto`` takes what a warm-up finds faster, and true where the trial is
+            too short for one (`ressearch.training.choose`). Layouts round otherwise: true or false pins the numbers.
         replicates: ``grouped`` trains all seeds as one network, ``separate`` one after another; ``auto`` takes what a
-            short warm-up finds faster.
+            warm-up finds faster, and ``grouped`` where the trial is too short for one. They round otherwise, too. Under
+            ``float16`` seeds train one after another whatever this says.
         cuda_graph: on a GPU, capture the whole step once and replay it (``auto``), or not (``off``).
     """
 

@@ -1,8 +1,8 @@
 """Learning rates that fit every width: the maximal update parametrisation (muP; Yang et al. 2021, Table 3).
 
 A rate found on a narrow network is carried to wider ones of the same family by scaling it parameter by parameter, and
-the classifier's starting values with it. A dimension is *wide* if it differs from the base network's. Depth is carried
-by the skip style: `depth_scaled` branches keep the best rate of SGD where it is.
+the classifier's starting values with it. A dimension is *wide* if it differs from the base network's. For depth there
+is the skip style `depth_scaled`: with branches scaled by 1/sqrt(L), rates carried over depths in Bordelon et al. 2024.
 """
 
 from __future__ import annotations
