@@ -21,6 +21,7 @@ from ressearch.training import remembered
 
 ROOT = Path(__file__).parents[1]
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
+ENTER = f"import hermetic; home, before = hermetic.enter(); {SHOW}; hermetic.leave(home)"
 
 
 def test_tests_and_their_processes_see_an_empty_home() -> None:
@@ -28,10 +29,19 @@ def test_tests_and_their_processes_see_an_empty_home() -> None:
     home = os.environ["HOME"]
     for name, value in hermetic.environment(home).items():
         assert child[name] == os.environ[name] == value
-    assert not [name for name in child if name.startswith(hermetic.SCRUBBED) and name not in hermetic.environment(home)]
     assert Path.home() == Path(home)
     assert Path(os.path.expanduser("~")).is_relative_to(home)
     assert remembered.directory().is_relative_to(home)
+
+
+def test_what_a_user_has_set_does_not_reach_the_tests() -> None:
+    theirs = {f"{beginning}SET_BY_THE_USER": "x" for beginning in hermetic.SCRUBBED} | {"RESSEARCH_DATA": "/theirs"}
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "tests")}
+    seen = json.loads(subprocess.check_output([sys.executable, "-c", ENTER], env={**theirs, **path}))
+    assert {name: value for name, value in seen.items() if name.startswith(hermetic.SCRUBBED)} == {
+        name: value for name, value in hermetic.environment(seen["HOME"]).items() if name.startswith(hermetic.SCRUBBED)
+    }
+    assert not Path(seen["HOME"]).exists()  # nor is anything left behind
 
 
 def test_no_place_of_the_machine_is_searched_for_data() -> None:
