@@ -46,6 +46,7 @@ def trial_resources(study: Study, cpus: int | None = None, gpus: int | None = No
 
     Raises ResourceError if a trial asks for more than there is.
     """
+    where = "this machine" if cpus is None else "the cluster"
     cpus = available_cpus() if cpus is None else cpus
     gpus = torch.cuda.device_count() if gpus is None else gpus
     resources = study.resources
@@ -61,7 +62,7 @@ def trial_resources(study: Study, cpus: int | None = None, gpus: int | None = No
         if asked > there:
             name = "GPUs" if key.startswith("gpu") else "CPU cores"
             place = study.place("resources", key)
-            raise ResourceError(f"{place}: {asked:g} {name} a trial, but this machine has {there}")
+            raise ResourceError(f"{place}: {asked:g} {name} a trial, but {where} has {there}")
     if gpus_per_trial > 1:
         place = study.place("resources", "gpus_per_trial")
         raise ResourceError(

@@ -38,7 +38,7 @@ from ressearch.results.store import (
 )
 from ressearch.search.callbacks import callbacks
 from ressearch.search.choices import put_back, repeated
-from ressearch.search.cluster import cluster_size, ray_running
+from ressearch.search.cluster import available, cluster_size, ray_running
 from ressearch.search.estimate import known_networks
 from ressearch.search.memory import price, require_fit
 from ressearch.search.monitor import Monitor
@@ -62,8 +62,7 @@ def run(
     """Carry `study` out into a directory or URL; see `Study.run`."""
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
-    if address is None:
-        _require_resources(study)
+    _require_resources(study, address)
     if not is_url(out):
         return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))
@@ -74,9 +73,12 @@ def run(
     return out
 
 
-def _require_resources(study: Study) -> None:
-    """Refuse what this machine cannot do, before anything is written."""
-    require_fit(study, price(study, known_networks(study)[0]), trial_resources(study))
+def _require_resources(study: Study, address: str | None) -> None:
+    """Refuse what this machine, or the cluster at an address, cannot do, before anything is written."""
+    if address is None:
+        require_fit(study, price(study, known_networks(study)[0]), trial_resources(study))
+    else:
+        trial_resources(study, *available(address))
 
 
 def _run(
@@ -128,8 +130,7 @@ def _resume(
         raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
     study = Study.from_directory(path)
     study.require_data()
-    if address is None:
-        _require_resources(study)
+    _require_resources(study, address)
     with _locked(path):
         record.setdefault("resumed_at", []).append(_utc())
         record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)
