@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ressearch.results.schema import PHASES, is_open
+from ressearch.search.study import MOST_TRIALS
 from ressearch.units import format_count
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Monitor:
         self.planned = study.planned_trials
         self.rows: dict[int, Row] = {}
         self.known: dict[int, float] = {}
+        self.current = "search"
         self.began = time.monotonic()
         yield
 
@@ -44,9 +47,23 @@ class Monitor:
         self.known = {number: self._done(row) for number, row in rows.items()}
 
     def phase(self, name: str, trials: int) -> None:
-        """A phase of so many trials begins; the first is the search."""
-        if name != "search":
-            self.planned = len(self.rows) + trials
+        """A phase begins that has so many trials to end still, interrupted ones included; the first is the search."""
+        self.current = name
+        self.planned = self.ended_trials + trials
+
+    @property
+    def ended_trials(self) -> int:
+        """How many trials have ended; those that were interrupted have not."""
+        return sum(not is_open(row) for row in self._rows())
+
+    @property
+    def progress(self) -> str:
+        """Trials that have ended, of those planned; their number alone where the budget decides how many there are."""
+        return str(self.ended_trials) if self._is_unbounded else f"{self.ended_trials}/{self.planned}"
+
+    @property
+    def _is_unbounded(self) -> bool:
+        return self.current == "search" and self.planned >= MOST_TRIALS - self.ended_trials
 
     def started(self, row: Row) -> None:
         """A trial started."""
@@ -60,24 +77,40 @@ class Monitor:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time to the end: trials count by depth and MACs, those to come like the mean so far."""
-        if not self.rows:
+        """Estimate of the time to the end of the phase; None while nothing says how long its trials take.
+
+        Trials count by depth and MACs, epochs and seeds; those to come like the mean of the phase's so far.
+        """
+        trained = sum(self._work(row) * (self._done(row) - self.known.get(row["trial"], 0)) for row in self._rows())
+        if trained <= 0 or self._is_unbounded:
             return None
-        weights = {number: row["depth"] + row["macs"] / 2e5 for number, row in self.rows.items()}
-        done = sum(weights[number] * (self._done(row) - self.known.get(number, 0)) for number, row in self.rows.items())
-        open_share = sum(weights[number] * (1 - self._done(row)) for number, row in self.rows.items())
-        to_come = (self.planned - len(self.rows)) * sum(weights.values()) / len(weights)
-        elapsed = time.monotonic() - self.began
-        return elapsed * (open_share + to_come) / done if done else None
+        of_phase = [row for row in self._rows() if row["phase"] == self.current]
+        going = [row for row in of_phase if is_open(row)]
+        like = of_phase or self._rows()
+        to_come = max(0, self.planned - self.ended_trials - len(going)) * sum(map(self._work, like)) / len(like)
+        left = sum(self._work(row) * (1 - self._done(row)) for row in going)
+        return (time.monotonic() - self.began) * (left + to_come) / trained
+
+    def _rows(self) -> list[Row]:
+        return list(self.rows.values())  # a copy, for the view is drawn by a thread of its own
+
+    def _work(self, row: Row) -> float:
+        """Return what all epochs of a trial cost, in a unit of our own."""
+        return float((row["depth"] + row["macs"] / 2e5) * self.epochs(row) * len(row["seeds"]))
 
     def _done(self, row: Row) -> float:
-        return row["epochs"] / self.study.recipe.epochs if row["status"] == "running" else 1.0
+        """Return which share of its epochs a trial has behind it; all of them once it has ended."""
+        return min(1.0, row["epochs"] / self.epochs(row)) if is_open(row) else 1.0
+
+    def epochs(self, row: Row) -> int:
+        """Return how many epochs a trial is to train: those of its own recipe, as finalists' may differ."""
+        return int(json.loads(row["recipe"])["epochs"])
 
     @property
     def best(self) -> Row | None:
         """The row with the best first objective so far, among trials that trained every epoch (else among all)."""
         key = self.study.search.objective[0]
-        scored = [row for row in self.rows.values() if row[key] is not None]
+        scored = [row for row in self._rows() if row[key] is not None]
         scored = [row for row in scored if row["status"] == "completed"] or scored
         if not scored:
             return None
@@ -97,9 +130,10 @@ class PlainMonitor(Monitor):
         """Say what starts."""
         super().begins(rows, concurrency)
         at_once = f"{concurrency} at a time" if concurrency > 1 else "one at a time"
-        ended = sum(not is_open(row) for row in rows.values())
+        ended = sum(not is_open(row) for row in rows.values() if row["phase"] == "search")
         before = f", {ended} of them ended before" if rows else ""
-        self._say(f"{self.study.name}: {self.planned} trials{before}, {at_once}, into {self.directory}")
+        trials = "trials until the budget is spent" if self._is_unbounded else f"{self.planned} trials"
+        self._say(f"{self.study.name}: {trials}{before}, {at_once}, into {self.directory}")
 
     def phase(self, name: str, trials: int) -> None:
         """Say what the phase is for."""
@@ -109,8 +143,7 @@ class PlainMonitor(Monitor):
 
     def ended(self, row: Row) -> None:
         """Say what became of the trial."""
-        ended = sum(one["status"] != "running" for one in self.rows.values())
-        self._say(f"[{ended}/{self.planned}] trial {row['trial']} {describe(row)}")
+        self._say(f"[{self.progress}] trial {row['trial']} {describe(row)}")
 
 
 def describe(row: Row) -> str:
@@ -141,14 +174,13 @@ class LiveMonitor(Monitor):
             yield
 
     def _view(self) -> Group:
-        counts = Counter(row["status"] for row in self.rows.values())
-        ended = sum(counts.values()) - counts["running"]
+        counts = Counter(row["status"] for row in self._rows())
         left = self.seconds_left
-        head = Text.assemble((self.study.name, "bold"), f"  {ended}/{self.planned} trials  ")
+        head = Text.assemble((self.study.name, "bold"), f"  {self.progress} trials  ")
         head.append(f"{_clock(time.monotonic() - self.began)} elapsed")
-        if ended < self.planned:
+        if self.ended_trials < self.planned:
             head.append(f", about {_clock(left)} left" if left is not None else "" if self.rows else ", starting Ray")
-        total = sum(self._done(row) for row in self.rows.values())
+        total = sum(self._done(row) for row in self._rows())
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=self.planned, completed=total, width=min(76, self._console.width - 4)))
         tally = Text(", ".join(f"{count} {status}" for status, count in counts.items()) or "no trial yet")
@@ -172,11 +204,9 @@ class LiveMonitor(Monitor):
             ("network", "left"),
         ):
             table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-        for row in self.rows.values():
+        for row in self._rows():
             if row["status"] == "running":
-                table.add_row(
-                    str(row["trial"]), f"{row['epochs']}/{self.study.recipe.epochs}", _score(row), row["name"]
-                )
+                table.add_row(str(row["trial"]), f"{row['epochs']}/{self.epochs(row)}", _score(row), row["name"])
         if table.row_count:
             parts.append(table)
         return Group(*parts)
