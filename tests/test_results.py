@@ -163,7 +163,7 @@ def test_search_stops_refuses_and_records_its_trials(tmp_path: Path) -> None:
 
 def test_divergence_is_a_result(tmp_path: Path) -> None:
     study = Study.from_dict(
-        {"space": {"grid": {"depth": [8, 14], "width": 4}}, "recipe": {"epochs": 2, "lr": 1e30}, "name": "wild"}
+        {"space": {"grid": {"depth": [8, 14], "width": 4}}, "recipe": {"epochs": 2, "lr": 1e6}, "name": "wild"}
     )
     directory = study.run(tmp_path / "wild")
     trials = ressearch.load(directory).trials

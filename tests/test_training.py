@@ -83,12 +83,12 @@ def test_norms_and_biases_are_not_decayed(splits: Splits) -> None:
 
 
 def test_divergence_is_reported_with_seed_and_step(splits: Splits) -> None:
-    with pytest.raises(Diverged, match=r"seed 5: loss is (nan|inf) at step \d+"):
-        train(splits, Recipe(epochs=4, lr=1e30, seeds=(5,)))
+    with pytest.raises(Diverged, match=r"seed 5: loss is (nan|inf|\d\S*) at step \d+"):
+        train(splits, Recipe(epochs=4, lr=1e6, seeds=(5,)))
 
 
 def test_the_test_split_is_never_read(splits: Splits) -> None:
-    poisoned = dataclasses.replace(splits, test=None)  # type: ignore[arg-type]
+    poisoned = Splits(splits.train, splits.validation, None, splits.mean, splits.std)  # type: ignore[arg-type]
     assert train(poisoned, Recipe(epochs=1)) == train(splits, Recipe(epochs=1))
 
 

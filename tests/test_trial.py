@@ -61,8 +61,8 @@ def test_a_trial_that_runs_out_of_memory_is_tried_once_more_packed_less(monkeypa
 
 
 def test_the_actor_lives_on_after_a_trial_diverged_or_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = trainable(Recipe(epochs=2, lr={"tune": [1e30, 0.1]}))
-    one.reset_config({**one._config, "lr": 1e30})
+    one = trainable(Recipe(epochs=2, lr={"tune": [1e6, 0.1]}))
+    one.reset_config({**one._config, "lr": 1e6})
     result = one.step()
     assert result["outcome"] == "diverged"
     assert "seed 0: loss is" in result["reason"]
