@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,41 @@ def test_a_budget_counts_what_is_on_record(small_run: Path, small_study: Study) 
     assert ledger.macs == pytest.approx(load(small_run).trials["macs_trained"].sum())
     assert (ledger.spent, ledger.failing, ledger.stop_all()) == (None, None, False)
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "is_failing"), [("ffff", False), ("fffff", True), ("fffccc", False), ("fdddd", False)]
+)
+def test_the_failure_rate_acts_once_five_trials_have_ended(outcomes: str, is_failing: bool, small_study: Study) -> None:
+    class Record:
+        broken = None
+        statuses = {"f": "failed", "c": "completed", "d": "diverged"}  # noqa: RUF012
+
+        class tables:
+            trials = {  # noqa: RUF012
+                number: {"phase": "search", "epochs": 0, "seeds": [0], "macs": 1, "status": status, "reason": "why"}
+                for number, status in enumerate(["interrupted"] * 5)
+            }
+
+    for number, letter in enumerate(outcomes):
+        Record.tables.trials[number + 5] = {**Record.tables.trials[0], "status": Record.statuses[letter]}
+    ledger = Ledger(small_study, Record)  # type: ignore[arg-type]
+    assert (ledger.failing is not None) == is_failing
+
+
+def test_the_docs_say_how_many_trials_hyperband_starts_with_and_how_an_owner_of_a_url_shows_that_it_lives() -> None:
+    from ressearch.results import ownership
+    from ressearch.search import ledger
+
+    text = " ".join((Path(__file__).parents[1] / "docs/search.md").read_text().split())
+    said = [(int(trials), int(epochs)) for trials, epochs in re.findall(r"(\d+) for (\d+)", text)]
+    assert said == [(bracket_trials(epochs), epochs) for epochs in (9, 27, 81)]
+    assert ledger._FEW == 5
+    assert "acts once five trials" in text
+    assert f"a sign of life every {ownership.BEAT:.0f} s" in text
+    assert f"silent for {ownership.EXPIRY:.0f} s" in text
+    assert ownership.SETTLE == 2
+    assert "in the same two seconds" in text
 
 
 def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 
 from ressearch.results import Store
-from ressearch.results.schema import macs_trained
+from ressearch.results.schema import is_open, macs_trained
 from ressearch.search.study import Study
 
 _FEW = 5
@@ -32,7 +32,7 @@ class Ledger(tune.Stopper):
         self._examples = len(study.splits().train)
         for row in self._rows():
             self.add_epochs(row, row["epochs"])
-            if row["status"] != "running":
+            if not is_open(row):
                 self._outcomes[row["status"]] += 1
 
     def __getstate__(self) -> dict[str, Any]:
