@@ -179,6 +179,8 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         f"epochs, about {_duration(found['estimated_seconds'])} if nothing is stopped early; "
         f"{found['concurrency']} trials at a time, Ray's start aside"
     )
+    for warning in found["warnings"]:
+        _say(f"warning    {warning}")
 
 
 @cli.command()

@@ -106,3 +106,24 @@ def test_how_much_faster_the_engine_is_is_said_as_measured() -> None:
 def test_the_readme_counts_the_axes_of_the_space(title: str, registry: dict[str, Any]) -> None:
     words = {5: "five", 6: "six", 10: "ten", 16: "sixteen"}
     assert f"{words[len(registry)]} {title}" in page("README.md")
+
+
+def test_proposals_are_as_good_as_the_pages_say() -> None:
+    summary = json.loads((ROOT / "benchmarks/results/samplers.json").read_text())["summary"]
+    assert set(summary) == {"small", "small_bounded", "medium", "conditional", "regnet"}
+    text = page("benchmarks/README.md")
+    for name, found in summary.items():
+        assert found["asks_per_trial"] <= 1.3
+        assert found["ms_per_ask"] <= 20
+        assert found["regret"]["ressearch"] <= found["regret"]["optuna"]
+        assert found["less_than_random"]["high"] < 0
+        assert (
+            f"| {name} | {1000 * found['regret']['ressearch']:.1f} | {1000 * found['regret']['optuna']:.1f} |" in text
+        )
+
+
+def test_the_macs_of_the_search_that_was_to_pay_are_said() -> None:
+    summary = json.loads((ROOT / "benchmarks/results/search_pays.json").read_text())["summary"]
+    low, high = summary["macs_shares"]
+    said = f"{summary['macs_share_of_all']:.0%} of its MACs ({low:.0%} to {high:.0%} by seed)".replace("%", " %")
+    assert said in page("benchmarks/README.md")

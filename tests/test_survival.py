@@ -224,9 +224,10 @@ def test_a_resumed_search_proposes_what_was_open_and_then_only_what_is_new(tmp_p
     names = {json.dumps(one["architecture"]) for one in proposals + resumed[2:8]}
     assert len(names) == 12
     again.on_trial_complete("20", {"val_accuracy": 0.9, "epoch": 2})
-    assert again._optuna.best_value == 0.9
-    states = [trial.state.name for trial in again._optuna.get_trials()]
-    assert states.count("COMPLETE") == 5
+    assert again.sampling is not None
+    assert again.sampling.optuna_study.best_value == 0.9
+    told = [one.state.name for one in again.sampling.optuna_study.get_trials() if "trial" in one.user_attrs]
+    assert told.count("COMPLETE") == 5
 
 
 def test_a_resumed_random_search_proposes_what_an_undisturbed_one_does(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ To add a plot, write a maker here under ``@plot``; the page finds it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ressearch.report.figures import (
     PRE,
@@ -26,6 +27,7 @@ from ressearch.report.figures import (
 from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import replicates
+from ressearch.results.schema import macs_trained
 from ressearch.units import format_count
 
 
@@ -251,7 +253,7 @@ def cost_accuracy(results: Results) -> Plot | None:
 
 @plot("best_so_far", phases=("search", "baseline"))
 def best_so_far(results: Results) -> Plot | None:
-    """The best validation accuracy so far against the epochs spent: the search beside the random baseline."""
+    """The best validation accuracy so far against the MACs trained: the search beside the random baseline."""
     trials = results.trials
     if trials.empty or results.run["study"]["space"]["grid"] is not None:
         return None
@@ -261,7 +263,7 @@ def best_so_far(results: Results) -> Plot | None:
         is_done = ended["status"] == "completed"
         if not is_done.any():
             continue
-        spent = (ended["epochs"] * ended["seeds"].map(len)).cumsum()
+        spent = _macs_trained(results, ended).cumsum()
         lines[str(phase)] = (spent, ended["val_accuracy"].where(is_done).cummax().ffill())
     if "search" not in lines or len(trials) < 4:
         return None
@@ -270,28 +272,36 @@ def best_so_far(results: Results) -> Plot | None:
         colour = sns.color_palette("colorblind")[0 if phase == "search" else 7]
         label = "search" if phase == "search" else "random, every epoch trained"
         panel.step(spent, reached, where="post", linewidth=2, color=colour, label=label)
-    panel.set_xlabel("epochs spent (summed over seeds)")
+    panel.set_xlabel("MACs trained (every trial and seed)")
     panel.set_xlim(left=0)
+    panel.xaxis.set_major_formatter(EngFormatter(places=None, sep=""))
     accuracy_axis(panel, "best validation accuracy so far")
     sampler = (results.run["study"]["search"]["sampler"] or {"name": "tpe"})["name"]
     spent, reached = lines["search"]
-    sentence = f"The search ({sampler}) spent {spent.iloc[-1]} epochs and reached {reached.iloc[-1]:.3f}"
+    sentence = f"The search ({sampler}) trained {spent.iloc[-1]:.3g} MACs and reached {reached.iloc[-1]:.3f}"
     if "baseline" in lines:
         figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         at, other = lines["baseline"]
-        sentence += f"; {at.iloc[-1]} epochs on networks drawn at random reached {other.iloc[-1]:.3f}"
+        sentence += f"; {at.iloc[-1]:.3g} MACs on networks drawn at random reached {other.iloc[-1]:.3f}"
         first = at[other >= reached.iloc[-1]]
         if not first.empty:
-            sentence += f", and the search's best after {first.iloc[0]} epochs"
+            sentence += f", and the search's best after {first.iloc[0]:.3g}"
         sentence += ". This is one run of each, not a test of one against the other"
     return Plot(
         "best_so_far",
-        "What the search reached for its epochs",
+        "What the search reached for the MACs it trained",
         f"{sentence}.",
-        "The best mean over seeds among networks trained to the last epoch. Epochs of stopped, diverged and failed "
-        "trials count.",
+        "The best mean over seeds among networks trained to the last epoch. MACs of stopped, diverged and failed "
+        "trials count; a backward pass counts as two forward ones.",
         figure,
     )
+
+
+def _macs_trained(results: Results, trials: pd.DataFrame) -> pd.Series:
+    """Return the MACs that trials trained, also of those whose end was not recorded."""
+    rows: list[Any] = trials.to_dict("records")
+    examples = results.run["examples"]["train"]
+    return pd.Series([macs_trained(row, examples, row["epochs"]) for row in rows], index=trials.index, dtype="float64")
 
 
 _HIGHLIGHTED = 8

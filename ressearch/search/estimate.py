@@ -18,8 +18,10 @@ from ressearch.cost import Cost, cost
 from ressearch.errors import ArchitectureError
 from ressearch.limits import LISTED_POINTS
 from ressearch.proposals import RandomTrial
+from ressearch.search.advice import warnings_of
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
+from ressearch.search.storages import require_storage
 from ressearch.space import SearchSpace
 from ressearch.training.choose import Choice, expect, step_seconds
 
@@ -43,6 +45,7 @@ def check(study: Study) -> dict[str, Any]:
     Raises ResourceError if a trial asks for more than this machine has, memory included.
     """
     cpus, gpus, concurrency = slots = trial_resources(study)
+    require_storage(study)
     networks, is_complete = known_networks(study)
     space = study.search_space
     priced = price(study, networks)
@@ -74,6 +77,7 @@ def check(study: Study) -> dict[str, Any]:
         "gpus_per_trial": gpus,
         "concurrency": concurrency,
         "estimated_seconds": round(sum(plan.seconds for plan in plans.values()), 1),
+        "warnings": warnings_of(study),
     }
 
 

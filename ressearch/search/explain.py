@@ -52,7 +52,7 @@ def complaints(error: ValidationError, model: type[BaseModel]) -> list[tuple[Pat
         path = tuple(part for part in problem["loc"] if not _is_tag(part))
         if problem["type"] == "missing" and _is_misspelt(path, problems):
             continue
-        found[path, _sentence(problem, path, model)] = None
+        found[path, sentence(problem, path, model)] = None
     return list(found)
 
 
@@ -63,7 +63,8 @@ def _is_misspelt(path: Path, problems: Sequence[Mapping[str, Any]]) -> bool:
     return any(difflib.get_close_matches(str(path[-1]), [str(one)[:80]]) for one in beside)
 
 
-def _sentence(problem: Mapping[str, Any], path: Path, model: type[BaseModel]) -> str:
+def sentence(problem: Mapping[str, Any], path: Path, model: type[BaseModel] = BaseModel) -> str:
+    """Say one problem that pydantic found, at a key's path of a model, so that a person knows what to write."""
     kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         known = _keys_at(model, problem["loc"][:-1])
@@ -122,4 +123,4 @@ def _is_union(annotation: Any) -> bool:
     return isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
 
 
-__all__ = ["complaints"]
+__all__ = ["complaints", "sentence"]

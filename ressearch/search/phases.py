@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ressearch.proposals import RandomTrial
+from ressearch.cost import cost
 from ressearch.results import Store
-from ressearch.results.schema import architecture_of, is_open
+from ressearch.results.schema import architecture_of, is_open, macs_trained
+from ressearch.search.drawing import Drawing, Point
+from ressearch.search.latency import latency_filter
 from ressearch.search.schedulers import PAUSING, REPLAYED, SCHEDULERS, bracket_trials
 from ressearch.search.study import OBJECTIVES, Study
 from ressearch.training import Recipe
@@ -111,25 +114,42 @@ def _listed(
 
 
 def _baseline(study: Study, store: Store, directory: Path) -> Phase | None:
-    """Networks drawn at random, trained to the last epoch, as many as the search's epochs pay for."""
-    from ressearch.search.proposer import quick
+    """Networks drawn at random without replacement, trained to the last epoch, as many as the search's MACs pay for.
 
+    They are paid for one after another; the last is the one whose end comes nearest to what the search has spent.
+    """
     if study.search.baseline is None:
         return None
-    spent = sum(row["epochs"] for row in _rows(store, "search"))
-    count = max(1, round(spent / study.recipe.epochs))
-    is_quick, chance = quick(study), RandomTrial(study.seed + 1)
-    drawn = (study.search_space.sample_one(chance) for _ in range(100 * count))
-    networks = list(itertools.islice((one for one in drawn if is_quick(one)), count))
-    lrs = study.recipe.lrs
+    examples = len(study.splits().train)
+    spent = sum(macs_trained(row, examples, row["epochs"]) for row in _rows(store, "search"))
 
     def configs(first: int) -> list[dict[str, Any]]:
         return [
-            {"trial": first + at, "architecture": one.to_dict(), "lr": lrs[at % len(lrs)]}
-            for at, one in enumerate(networks)
+            {"trial": first + at, "architecture": architecture.to_dict(), "lr": lr}
+            for at, (architecture, lr) in enumerate(_drawn(study, spent, examples))
         ]
 
     return _listed(study, store, "baseline", study.recipe, configs)
+
+
+def _drawn(study: Study, macs: float, examples: int) -> list[Point]:
+    """Return points drawn at random that together train as many MACs, one at the least."""
+    space, recipe = study.search_space, study.recipe
+    drawing = Drawing(study, latency_filter(study))
+    points: list[Point] = []
+    while macs > 0 or not points:
+        found = drawing.draw(random.Random(f"{study.seed}:baseline:{len(points)}"))
+        if found is None:
+            break
+        drawing.seen.add(found.point)
+        price = cost(found.point[0], space.input_shape, space.num_classes)
+        row = {"macs": price.macs, "seeds": recipe.seeds}
+        needed = macs_trained(row, examples, recipe.epochs)
+        if points and needed > 2 * macs:
+            break
+        points.append(found.point)
+        macs -= needed
+    return points
 
 
 def _final(study: Study, store: Store, directory: Path) -> Phase | None:

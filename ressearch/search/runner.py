@@ -44,6 +44,7 @@ from ressearch.search.memory import price, require_fit
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
 from ressearch.search.resources import Slots, available_cpus, trial_resources
+from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
 
 LOCK_FILE = ".lock"
@@ -63,6 +64,7 @@ def run(
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
     _require_resources(study, address)
+    require_storage(study)
     if not is_url(out):
         return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))

@@ -1,12 +1,16 @@
-"""Samplers by name: which Optuna sampler proposes the next architecture. To add one, write a function here."""
+"""Samplers by name: which Optuna sampler proposes the next architecture. To add one, write a function here.
+
+A function's arguments but `seed` are the sampler's options in a study file; their annotations say what each may be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import optuna
+from pydantic import Field
 
 Factory = Callable[..., optuna.samplers.BaseSampler]
 
@@ -52,9 +56,16 @@ def sampler(
     return register
 
 
+_Startup = Annotated[int, Field(ge=0, le=1_000_000)]
+_Population = Annotated[int, Field(ge=2, le=10_000)]
+
+
 @sampler("random")
 def random(seed: int) -> optuna.samplers.BaseSampler:
-    """Evenly at random: the baseline every search must beat (Li and Talwalkar 2019)."""
+    """Evenly at random, without replacement: the baseline every search must beat (Li and Talwalkar 2019).
+
+    `ressearch.search.sampling` draws the points by itself, so that each follows from its number.
+    """
     return optuna.samplers.RandomSampler(seed=seed)
 
 
@@ -68,22 +79,26 @@ def qmc(seed: int, scramble: bool = True) -> optuna.samplers.BaseSampler:
 
 @sampler("tpe")
 def tpe(
-    seed: int, n_startup_trials: int = 10, multivariate: bool = True, group: bool | None = None, **options: Any
+    seed: int,
+    n_startup_trials: _Startup = 10,
+    n_ei_candidates: Annotated[int, Field(ge=1, le=10_000)] = 24,
+    multivariate: bool = True,
+    group: bool | None = None,
 ) -> optuna.samplers.BaseSampler:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate and grouped for conditional keys."""
     return optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=n_startup_trials,
+        n_ei_candidates=n_ei_candidates,
         multivariate=multivariate,
         group=multivariate if group is None else group,
         # Running trials count as poor, so that parallel proposals differ.
         constant_liar=True,
-        **options,
     )
 
 
 @sampler("gp")
-def gp(seed: int, n_startup_trials: int = 10) -> optuna.samplers.BaseSampler:
+def gp(seed: int, n_startup_trials: _Startup = 10) -> optuna.samplers.BaseSampler:
     """Gaussian process with expected improvement (Optuna's, in torch); for some hundreds of trials."""
     return optuna.samplers.GPSampler(
         seed=seed, n_startup_trials=n_startup_trials, deterministic_objective=False, warn_independent_sampling=False
@@ -91,24 +106,25 @@ def gp(seed: int, n_startup_trials: int = 10) -> optuna.samplers.BaseSampler:
 
 
 @sampler("cmaes", objectives=1, least_numbers=2, why="searches two or more ranges of numbers, not choices")
-def cmaes(seed: int, n_startup_trials: int = 1, sigma0: float | None = None) -> optuna.samplers.BaseSampler:
-    """CMA-ES (Hansen 2016) over ranges of numbers; choices at random. With margin, for whole numbers (Hamano 2022)."""
-    return optuna.samplers.CmaEsSampler(
-        seed=seed,
-        n_startup_trials=n_startup_trials,
-        sigma0=sigma0,
-        with_margin=True,
-        warn_independent_sampling=False,
-    )
+def cmaes(
+    seed: int, n_startup_trials: _Startup = 1, sigma0: Annotated[float, Field(gt=0, le=1)] | None = None
+) -> optuna.samplers.BaseSampler:
+    """CMA-ES (Hansen 2016) over ranges of numbers; choices at random. With margin, for whole numbers (Hamano 2022).
+
+    `sigma0` is the first step, as a share of each range [a sixth].
+    """
+    from ressearch.search.cmaes import CmaEs
+
+    return CmaEs(seed, n_startup_trials, sigma0)
 
 
 @sampler("nsga2")
-def nsga2(seed: int, population_size: int = 20) -> optuna.samplers.BaseSampler:
+def nsga2(seed: int, population_size: _Population = 20) -> optuna.samplers.BaseSampler:
     """NSGA-II (Deb et al. 2002), for several objectives."""
     return optuna.samplers.NSGAIISampler(seed=seed, population_size=population_size)
 
 
 @sampler("nsga3")
-def nsga3(seed: int, population_size: int = 20) -> optuna.samplers.BaseSampler:
+def nsga3(seed: int, population_size: _Population = 20) -> optuna.samplers.BaseSampler:
     """NSGA-III (Deb and Jain 2014), for three objectives and more."""
     return optuna.samplers.NSGAIIISampler(seed=seed, population_size=population_size)

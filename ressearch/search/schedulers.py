@@ -1,10 +1,16 @@
-"""Schedulers by name: which trials Ray Tune stops early. To add one, write a function here."""
+"""Schedulers by name: which trials Ray Tune stops early. To add one, write a function here.
+
+A function's arguments but `metric`, `mode` and `epochs` are the scheduler's options in a study file; their annotations
+say what each may be.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 Factory = Callable[..., Any]
 
@@ -22,6 +28,10 @@ def scheduler(name: str) -> Callable[[Factory], Factory]:
     return register
 
 
+_Factor = Annotated[float, Field(ge=2, le=100)]
+_Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 @scheduler("fifo")
 def fifo(metric: str, mode: str, epochs: int) -> Any:
     """Every trial runs to its last epoch."""
@@ -31,7 +41,9 @@ def fifo(metric: str, mode: str, epochs: int) -> Any:
 
 
 @scheduler("asha")
-def asha(metric: str, mode: str, epochs: int, grace_period: int | None = None, reduction_factor: int = 3) -> Any:
+def asha(
+    metric: str, mode: str, epochs: int, grace_period: _Epochs | None = None, reduction_factor: _Factor = 3
+) -> Any:
     """Asynchronous successive halving (Li et al. 2020): at each rung the best 1/`reduction_factor` go on.
 
     `grace_period` is the first rung in epochs [a ninth of the epochs, at least 1].
@@ -49,7 +61,7 @@ def asha(metric: str, mode: str, epochs: int, grace_period: int | None = None, r
 
 
 @scheduler("hyperband")
-def hyperband(metric: str, mode: str, epochs: int, reduction_factor: int = 3) -> Any:
+def hyperband(metric: str, mode: str, epochs: int, reduction_factor: _Factor = 3) -> Any:
     """HyperBand (Li et al. 2018): brackets of successive halving that wait for each other; trials pause meanwhile."""
     from ray.tune.schedulers import HyperBandScheduler
 
@@ -59,7 +71,9 @@ def hyperband(metric: str, mode: str, epochs: int, reduction_factor: int = 3) ->
 
 
 @scheduler("median")
-def median(metric: str, mode: str, epochs: int, grace_period: int | None = None, min_samples_required: int = 3) -> Any:
+def median(
+    metric: str, mode: str, epochs: int, grace_period: _Epochs | None = None, min_samples_required: _Epochs = 3
+) -> Any:
     """Median stopping (Golovin et al. 2017): a trial below the median of the others' running means ends.
 
     `grace_period` is in epochs [a ninth of the epochs, at least 1].
@@ -81,6 +95,9 @@ REFUSED = {
     "bohb": "BOHB is tpe with hyperband: write sampler: tpe, scheduler: hyperband",
 }
 """Schedulers of Tune that make no sense here, and why."""
+
+STOPPING = ("asha", "hyperband", "median")
+"""Schedulers that stop trials before their last epoch."""
 
 PAUSING = ("hyperband",)
 """Schedulers that pause trials until others have come as far."""

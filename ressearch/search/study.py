@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +23,10 @@ from pydantic import (
     model_validator,
 )
 
+from ressearch.answers import complete
 from ressearch.architecture import Architecture
 from ressearch.cost import Budget, cost
 from ressearch.data import Dataset, Options, Splits, find, load_or_declare, split
-from ressearch.domains import label
 from ressearch.domains import read as read_domain
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, StudyErrors, nearest
 from ressearch.limits import (
@@ -40,11 +39,12 @@ from ressearch.limits import (
     plain,
     short,
 )
-from ressearch.proposals import Answers, RandomTrial
 from ressearch.search import documents
 from ressearch.search.callbacks import LOGGERS
 from ressearch.search.explain import complaints
+from ressearch.search.options import problem_with
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
+from ressearch.search.storages import problem_with_url
 from ressearch.space import SearchSpace
 from ressearch.training.recipe import Recipe
 from ressearch.units import parse_count, parse_duration, parse_milliseconds, parse_size
@@ -206,12 +206,13 @@ class SearchSection(_Section):
         objective: one or several of `OBJECTIVES`; the scheduler and the order of the tables follow the first.
         constraints: bounds on cost; dearer architectures are never proposed.
         budget: what ends the search, besides the number of trials.
-        points: networks to try first: answers to some of the space's keys (``{depth: 20, skip: identity}``), or names
-            of presets or architectures.
-        warm_start: directories of earlier studies: the sampler knows their results, and what was trained to the end
-            under the same recipe and split is not trained again.
+        points: networks to try first, in this order: answers to some of the space's keys (``{depth: 20, skip:
+            identity}``), or names of presets or architectures.
+        warm_start: directories of earlier studies. What was trained under the same recipe on the same split is told
+            to the sampler, and not trained again on the same seeds; of other studies the best networks are tried
+            first (`ressearch.search.earlier`).
         finalists: the best are trained again and scored on the test part.
-        baseline: ``random`` spends the search's epochs once more on networks drawn at random, for the report to
+        baseline: ``random`` spends the search's MACs once more on networks drawn at random, for the report to
             compare.
         storage: Optuna storage URL; None is a journal file in the study directory.
     """
@@ -365,39 +366,35 @@ class Study(BaseModel):
 
     def _check_points(self) -> None:
         """Refuse a point to try first that is not of the space, and an earlier study that is none."""
-        search, space = self.search, self.search_space
+        search, refuse = self.search, self._document.error
         for index, point in enumerate(search.points):
             path = ("search", "points", index)
+            if not isinstance(point, str | dict):
+                raise refuse(path, f"{short(point)} is neither a mapping nor a name")
             try:
-                if not isinstance(point, str | dict):
-                    raise self._document.error(path, f"{short(point)} is neither a mapping nor a name")
-                if isinstance(point, str):
-                    architecture = Architecture.from_name(point)
-                    price = cost(architecture, space.input_shape, space.num_classes)
-                    if not space.budget.allows(price):
-                        raise BudgetError(f"{point} is beyond the constraints ({space.budget})")
-                    continue
-                answers = Answers({key: label(value) for key, value in point.items()}, RandomTrial(0))
-                space.suggest(answers)
-            except BudgetError as error:
-                if isinstance(point, str):
-                    raise self._document.error(path, str(error)) from None
-            except StudyError:
-                raise
+                self._require_point(point)
+            except BudgetError:
+                said = point if isinstance(point, str) else "every network with these answers that was tried"
+                raise refuse(path, f"{said} is beyond the constraints ({self.search_space.budget})") from None
             except RessearchError as error:
-                raise self._document.error(path, str(error)) from None
-            else:
-                if answers.unused:
-                    name = min(answers.unused)
-                    asked = sorted(answers.given)
-                    raise self._document.error(path, f"{name}: no question of this space; {nearest(name, asked)}")
+                raise refuse(path, str(error)) from None
         for index, directory in enumerate(search.warm_start):
             from ressearch.results import load
 
             try:
                 load(directory)
             except StudyError as error:
-                raise self._document.error(("search", "warm_start", index), str(error)) from None
+                raise refuse(("search", "warm_start", index), str(error)) from None
+
+    def _require_point(self, point: str | dict[str, Any]) -> None:
+        """Raise an error if a point to try first is no network, or beyond the constraints."""
+        space = self.search_space
+        if isinstance(point, dict):
+            complete(space, point, "check")
+            return
+        price = cost(Architecture.from_name(point), space.input_shape, space.num_classes)
+        if not space.budget.allows(price):
+            raise BudgetError(str(space.budget))
 
     def _check_sampler(self) -> None:
         """Refuse a sampler that cannot search this space, by name and with the reason."""
@@ -427,6 +424,10 @@ class Study(BaseModel):
         makers = {name: one.make for name, one in SAMPLERS.items()}
         if search.sampler is not None:
             _check_named(self._document, "sampler", search.sampler, names, makers)
+            if search.sampler.options.get("group") and search.sampler.options.get("multivariate") is False:
+                raise refuse(("search", "sampler", "group"), "groups are searched jointly: it needs multivariate: true")
+        if search.storage is not None and (why := problem_with_url(search.storage)) is not None:
+            raise refuse(("search", "storage"), why)
         if (why := REFUSED.get(search.scheduler.name)) is not None:
             raise refuse(("search", "scheduler"), why)
         _check_named(self._document, "scheduler", search.scheduler, list(SCHEDULERS), SCHEDULERS)
@@ -588,23 +589,15 @@ def _together(problems: Sequence[RessearchError], document: documents.Document) 
 
 
 def _check_named(
-    document: documents.Document, key: str, named: Named, names: list[str], registry: Mapping[str, Any]
+    document: documents.Document, key: str, named: Named, names: list[str], registry: Mapping[str, Callable[..., Any]]
 ) -> None:
     if named.name not in names:
         where = "of a grid " if names == ["grid"] else ""
         raise document.error(("search", key), f"{key} {where}'{named.name}' is unknown; {nearest(named.name, names)}")
-    if named.name not in registry:
-        return
-    signature = inspect.signature(registry[named.name])
-    known = [name for name in signature.parameters if name not in ("seed", "metric", "mode", "epochs", "options")]
-    for option in named.options:
-        if option not in known:
-            hint = nearest(option, known) if known else "it has none"
-            raise document.error(("search", key, option), f"no option of '{named.name}'; {hint}")
-        if not isinstance(named.options[option], int | float) or named.options[option] < 0:
-            raise document.error(
-                ("search", key, option), f"{short(named.options[option])} is not a number of at least 0"
-            )
+    make = registry.get(named.name, lambda: None)  # a grid takes no options
+    if (problem := problem_with(named.name, make, named.options)) is not None:
+        option, why = problem
+        raise document.error(("search", key, option), why)
 
 
 SearchSection.model_rebuild()
