@@ -19,6 +19,7 @@ from ressearch.blocks import BLOCKS
 from ressearch.cli import cli, main
 from ressearch.errors import StudyError
 from ressearch.presets import PRESETS
+from ressearch.search.resources import trial_resources
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS
 from ressearch.search.study import Constraints
@@ -65,6 +66,11 @@ def test_quickstart_ends_as_it_shows(capsys: pytest.CaptureFixture[str]) -> None
     assert "pick $(OUT) --max-macs 4M" in makefile
     main(["pick", str(ROOT / "reports" / "quickstart"), "--max-macs", "4M"])
     assert capsys.readouterr().out == shown
+
+
+def test_its_studies_run_without_a_gpu_as_printed() -> None:
+    for text in study_files():
+        assert trial_resources(Study.from_file(write(text)), cpus=1, gpus=0) == (1, 0, 1)
 
 
 def test_its_grid_is_every_combination_with_three_seeds() -> None:
