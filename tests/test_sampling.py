@@ -258,6 +258,8 @@ def test_a_stopped_trial_is_pruned_with_the_value_that_decided(name: str) -> Non
     assert (second.state, second.value) == (TrialState.PRUNED, 0.5)
     assert (third.state, third.value) == (TrialState.PRUNED, None)
     run(proposer, 6, first=3)
+    completed = proposer.sampling.optuna_study.get_trials(states=[TrialState.COMPLETE])
+    assert all(one.intermediate_values == {3: one.value} for one in completed if "trial" in one.user_attrs)
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3", "gp"])

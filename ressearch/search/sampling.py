@@ -203,8 +203,8 @@ class Sampling:
             status: one of `ressearch.results.schema.STATUSES`.
             result: its last epoch: the objectives that are measured, and ``epoch``; None if there is none.
         """
-        if status == "stopped" and result is not None:
-            self.report(number, result)
+        if status in ("stopped", "completed") and result is not None:
+            self.report(number, result)  # Tune passes the last epoch on with the end alone
         running = self._running.pop(number, None)
         if running is None:
             return
