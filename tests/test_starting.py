@@ -216,3 +216,10 @@ def test_the_seed_of_a_study_decides_its_split_and_its_draws() -> None:
     one, same, other = (study(sampler="random").model_copy(update={"seed": seed}) for seed in (1, 1, 2))
     assert one.splits().fingerprint == same.splits().fingerprint != other.splits().fingerprint
     assert proposed(Proposer(one), 8) == proposed(Proposer(same), 8) != proposed(Proposer(other), 8)
+
+
+def test_the_page_says_how_large_a_space_is_searched_to_its_end() -> None:
+    from ressearch.limits import LISTED_POINTS
+
+    text = (Path(__file__).parents[1] / "docs/search.md").read_text()
+    assert f"up to {LISTED_POINTS:,} points is searched until nothing is left" in " ".join(text.split())
