@@ -14,7 +14,7 @@ help:
 	@echo "make test        set up, lint, check types, run the tests"
 	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
 	@echo "make test-all    run all of these, and the tests that take minutes each"
-	@echo "make fuzz        draw ten times the examples from a fresh seed (make fuzz SEED=N draws them again)"
+	@echo "make fuzz        draw ten times the examples, and 5,000 spoilt inputs, from a fresh seed (make fuzz SEED=N draws them again)"
 	@echo "make reports     make the reports under reports/ again (about 3 minutes on two cores)"
 	@echo "make format      format the code"
 	@echo "make clean       remove the virtual environment and caches"
@@ -49,7 +49,8 @@ test-all: test test-data
 fuzz: $(VENV)/.dev
 	@seed="$(SEED)"; seed=$${seed:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**32))')}; \
 	echo "seed $$seed: \`make fuzz SEED=$$seed\` draws the same again"; \
-	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed && \
+	$(BIN)/python benchmarks/fuzz.py --seed $$seed
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,50 @@
+"""A small form of `benchmarks/fuzz.py`: a hundred spoilt inputs, always the same, through its own processes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import fuzz
+import fuzz_cases
+import pytest
+
+from ressearch.cli import cli
+
+
+def test_a_hundred_spoilt_inputs_end_well() -> None:
+    found = fuzz.fuzz(inputs=100, seed=11, jobs=1)
+    assert found["inputs"] == 100
+    assert found["failures"] == []
+    assert set(found["exit_codes"]) == {"0", "2"}
+
+
+def test_the_same_seed_makes_the_same_input(tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "other"):
+        work = tmp_path / name / "work"
+        work.mkdir(parents=True)
+        case = fuzz_cases.overridden_study(random.Random("1/2"), tmp_path, work)
+        made.append((case.arguments[2:], (work / "study.yaml").read_text()))
+    assert made[0] == made[1]
+
+
+def test_the_fuzzer_sees_a_traceback_a_wrong_exit_and_an_overwritten_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fuzz_cases, "make", _presets)
+    assert fuzz.meet(1, 1, tmp_path)["problems"] == []
+
+    def broken(*arguments: object, **options: object) -> None:
+        Path("mine.txt").write_text("gone")
+        Path("../elsewhere").write_text("there")
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.commands["presets"], "callback", broken)
+    problems = fuzz.meet(1, 1, tmp_path)["problems"]
+    assert problems == ["exit code 70", "work/mine.txt is not what it was", "elsewhere was written outside"]
+
+
+def _presets(chance: random.Random, bases: Path, work: Path) -> fuzz_cases.Case:
+    (work / "mine.txt").write_text("mine")
+    return fuzz_cases.Case(["presets", "--json"], "")
