@@ -208,7 +208,8 @@ def damaged_directory(chance: random.Random, bases: Path, work: Path) -> Case:
     base = chance.choice(sorted(path for path in bases.iterdir() if path.is_dir()))
     directory = work / "study"
     shutil.copytree(base, directory)
-    done = [_damage_one(chance, directory) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
+    damaged: list[str] = []
+    done = [_damage_one(chance, directory, damaged) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
     command = chance.choices(["status", "pick", "resume", "export", "report"], [28, 24, 28, 12, 8])[0]
     arguments = [command, str(directory)]
     if command == "export":
@@ -346,8 +347,8 @@ def _damage_bytes(chance: random.Random, data: bytes) -> bytes:
             return bytes(changed)
 
 
-def _damage_one(chance: random.Random, directory: Path) -> str:
-    """Damage a file of a study directory; returns what was done."""
+def _damage_one(chance: random.Random, directory: Path, done: list[str]) -> str:
+    """Damage a file of a study directory, those in `done` anyhow; returns what was done."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != ".lock")
     if not files:
         return "nothing left"
@@ -361,6 +362,9 @@ def _damage_one(chance: random.Random, directory: Path) -> str:
         file.unlink()
         file.mkdir()
         return f"{name} a directory"
+    if how < 8 and name in done:
+        how = 9  # what is damaged already may be no JSON, and no table
+    done.append(name)
     if how < 8 and file.suffix in (".json", ".jsonl", ".journal"):
         return f"{name}: {_damage_json(chance, file)}"
     if how < 8 and file.suffix == ".yaml":
