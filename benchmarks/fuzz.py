@@ -40,43 +40,42 @@ LIMIT = 20.0
 ADDRESS_SPACE = 12 * 2**30
 
 
-def stand_in_tune(
-    study: Any, phase: Any, directory: Path, store: Any, monitor: Any, slots: Any
-) -> tuple[str | None, bool]:
-    """Carry a phase out as the runner does, through the same searcher and recorder, but train nothing."""
-    from ray.tune.search import Searcher
+class StandInTuner:
+    """Asks the searcher and tells the recorder as Ray Tune does, one trial after another, but trains nothing."""
 
-    from ressearch.search.ledger import Ledger
-    from ressearch.search.recorder import Recorder
+    def __init__(self, trainable: Any, tune_config: Any, run_config: Any) -> None:
+        self._searcher, self._most = tune_config.search_alg, min(tune_config.num_samples, 20)
+        self._recorder = run_config.callbacks[0]
 
-    ledger = Ledger(study, store, phase.name)
-    if ledger.spent is not None:
-        return None, False
-    recorder = Recorder(study, phase.recipe, store, ledger, monitor, slots.cpus, phase.name)
-    monitor.phase(phase.name, phase.trials)
-    for number in range(min(phase.trials, 20)):
-        config = phase.searcher.suggest(f"trial{number}")
-        if config is None or config == Searcher.FINISHED:
-            break
-        trial = SimpleNamespace(config=config, last_result=None, get_error=lambda: None)
-        recorder.on_trial_start(0, [], trial)
-        if os.environ.get("FUZZ_STOP_AT") == str(number):
-            return None, True
-        for epoch in range(1, min(phase.recipe.epochs, 5) + 1):
+    def fit(self) -> None:
+        """Run every trial; one that `FUZZ_STOP_AT` names starts, and nothing comes after it."""
+        from ray.tune.search import Searcher
+
+        for number in range(self._most):
+            config = self._searcher.suggest(f"trial{number}")
+            if config is None or config == Searcher.FINISHED:
+                return
+            trial = SimpleNamespace(config=config, last_result=None, get_error=lambda: None)
+            self._recorder.on_trial_start(0, [], trial)
+            if os.environ.get("FUZZ_STOP_AT") == str(number):
+                return
+            self._train(trial, number)
+            self._recorder.on_trial_complete(0, [], trial)
+            self._searcher.on_trial_complete(f"trial{number}", trial.last_result)
+
+    def _train(self, trial: Any, number: int) -> None:
+        recipe = self._recorder._recipe
+        for epoch in range(1, min(recipe.epochs, 5) + 1):
             accuracy = 0.5 + 0.01 * number + 0.05 * epoch
             scores = {"lr": 0.1, "train_loss": 1.0, "train_accuracy": accuracy, "val_loss": 1.0 / epoch}
             results = [
                 {"seed": seed, "epoch": epoch, **scores, "val_accuracy": accuracy, "seconds": 0.1}
-                for seed in phase.recipe.seeds
+                for seed in recipe.seeds
             ]
             trial.last_result = {"results": [results], "epoch": epoch, "val_accuracy": accuracy, "val_loss": 1.0}
-            recorder.on_trial_result(0, [], trial, trial.last_result)
-        trial.last_result |= {"outcome": "completed"}
-        if phase.is_final:
-            trial.last_result["test"] = [{"accuracy": 0.5, "loss": 1.0} for _ in phase.recipe.seeds]
-        recorder.on_trial_complete(0, [], trial)
-        phase.searcher.on_trial_complete(f"trial{number}", trial.last_result)
-    return ledger.failing, False
+            self._recorder.on_trial_result(0, [], trial, trial.last_result)
+        test = [{"accuracy": 0.5, "loss": 1.0} for _ in recipe.seeds] if self._recorder._phase == "final" else None
+        trial.last_result |= {"outcome": "completed", "test": test}
 
 
 class StandInEngine:
@@ -96,12 +95,16 @@ class StandInEngine:
 
 def stand_in() -> None:
     """Replace what trains, in this process."""
-    import ressearch.training
-    from ressearch.search import estimate, runner
+    from ray import tune
 
-    runner._tune = stand_in_tune  # type: ignore[assignment]
-    runner.ray_running = lambda address: contextlib.nullcontext()  # type: ignore[assignment]
-    runner.cluster_size = lambda address: (2, 0)  # type: ignore[assignment]
+    import ressearch.training
+    from ressearch.search import estimate, runner, sharing
+
+    tune.Tuner = StandInTuner  # type: ignore[assignment,misc]
+    tune.with_parameters = tune.with_resources = lambda trainable, *given, **named: trainable  # type: ignore[assignment]
+    sharing.share = lambda *given, **named: None  # type: ignore[assignment]
+    runner.ray_running = lambda *given, **named: contextlib.nullcontext()  # type: ignore[assignment]
+    runner.cluster_size = lambda *given: (2, 0)  # type: ignore[assignment]
     ressearch.training.Engine = StandInEngine  # type: ignore[assignment,misc]
     timed = estimate._step_seconds
     chance = random.Random(0)

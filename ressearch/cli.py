@@ -595,9 +595,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the console script's entry point."""
     if not sys.warnoptions:  # a library's warning would stand beside the line that says what is wrong
         warnings.simplefilter("ignore")
+    given = sys.argv[1:] if arguments is None else list(arguments)
     with _one_line_errors():
+        for argument in given:
+            if (char := defects.unspeakable(argument)) is not None:
+                raise click.UsageError(f"{short(argument)}: the character U+{ord(char):04X} is not text")
         cli.main(
-            args=list(arguments) if arguments is not None else None,
+            args=given,
             prog_name="ressearch",
             standalone_mode=False,
         )

@@ -60,6 +60,17 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
+def unspeakable(argument: str) -> str | None:
+    """Return the first character of an argument that no system takes in a file's name: a NUL, half a character."""
+    for char in argument:
+        try:
+            if char == "\0" or not os.fsencode(char):
+                return char
+        except UnicodeEncodeError:
+            return char
+    return None
+
+
 def leave_quietly() -> None:
     """Have the interpreter write nothing more to an output that nobody reads any longer."""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -70,4 +81,4 @@ def leave_quietly() -> None:
             continue
 
 
-__all__ = ["EXIT_CODE", "file_problem", "keep", "leave_quietly", "readable"]
+__all__ = ["EXIT_CODE", "file_problem", "keep", "leave_quietly", "readable", "unspeakable"]
