@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ressearch import Architecture, SearchSpace, Study, cost, pick, report
+from ressearch import Architecture, SearchSpace, Study, cost, limits, pick, report
 from ressearch.cli import cli, main
 from ressearch.cost import Budget
 from ressearch.errors import ArchitectureError, BudgetError, ResourceError, RessearchError, StudyError
@@ -350,3 +351,28 @@ def test_a_field_of_an_architecture_is_checked_in_python_too() -> None:
             Architecture(**fields)  # type: ignore[arg-type]
     with pytest.raises(ArchitectureError, match="above 65536"):
         cost(Architecture(), (3, 10**9, 10**9))
+
+
+def test_the_page_on_input_states_the_bounds_that_hold() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "input.md").read_text()
+    stated = dict(re.findall(r"^\| ([^|]+) \| (\d+) \|$", page, re.MULTILINE))
+    assert {what.split(" ")[0] + " " + what.split(" ")[-1]: int(most) for what, most in stated.items()} == {
+        "channels classes": ARCHITECTURE["widths"].most,
+        "blocks network": limits.MOST_BLOCKS,
+        "stages stages": limits.MOST_STAGES,
+        "seeds recipe": limits.MOST_SEEDS,
+        "a seed": limits.LARGEST_SEED,
+        "epochs epochs": limits.MOST_EPOCHS,
+        "batch size": limits.LARGEST_BATCH,
+        "trials trials": limits.MOST_TRIALS,
+        "points grid": limits.LISTED_POINTS,
+        "choices key": limits.MOST_CHOICES,
+    }
+    assert ARCHITECTURE["widths"].most == limits.LARGEST_SIDE
+
+
+def test_the_page_on_input_shows_what_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "input.md").read_text()
+    file.write_text(STUDY.replace("width: 8", "width: eight").replace("lr: 0.1", "lr: -1").replace("epochs:", "epoch:"))
+    said = "\n".join(fails(capsys, "check", "mine.yaml"))
+    assert f"```text\n{said}\n```" in page
