@@ -165,8 +165,6 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
         StudyError: the directory holds no study, or not that trial.
         Diverged: its loss was no number or exploded.
     """
-    import pandas as pd
-
     from ressearch.results import load as load_results
     from ressearch.results.schema import architecture_of
     from ressearch.search.study import Study
@@ -181,7 +179,7 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     splits = study.splits().to(device)
     fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
-    changes = {"seeds": (fresh,)} | ({} if pd.isna(row["channels_last"]) else {"channels_last": row["channels_last"]})
+    changes = {"seeds": (fresh,)} | ({"channels_last": row["channels_last"]} if row.notna()["channels_last"] else {})
     recipe = Recipe.model_validate_json(row["recipe"]).model_copy(update=changes)
     architecture = architecture_of({str(key): value for key, value in row.items()})
     engine = Engine(architecture, splits, len(study.dataset.classes), recipe)

@@ -11,9 +11,10 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
+from profiles import examples
 
 from ressearch import Architecture, SearchSpace, Study
 from ressearch.answers import answers_of
@@ -208,7 +209,7 @@ def test_tpe_finds_the_best_of_960_points_that_random_search_misses() -> None:
     assert found["tpe"] > found["random"]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, NUMBERS, CONDITIONAL]))
 def test_a_neighbour_differs_by_the_answers_that_were_changed(seed: int, space: dict[str, Any]) -> None:
     from ressearch.proposals import RandomTrial
@@ -225,7 +226,7 @@ def test_a_neighbour_differs_by_the_answers_that_were_changed(seed: int, space: 
         assert near.distributions[name]._contains(near.distributions[name].to_internal_repr(value))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, NUMBERS, CONDITIONAL]))
 def test_a_network_of_a_space_can_be_said_in_its_answers(seed: int, space: dict[str, Any]) -> None:
     from ressearch.proposals import Answers
