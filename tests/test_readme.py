@@ -9,8 +9,11 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 from sklearn.datasets import load_digits
 
 import ressearch
@@ -19,6 +22,7 @@ from ressearch.blocks import BLOCKS
 from ressearch.cli import cli, main
 from ressearch.errors import StudyError
 from ressearch.presets import PRESETS
+from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.resources import trial_resources
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS
@@ -181,6 +185,9 @@ def test_a_study_directory_holds_what_it_says(small_run: Path, small_study: Stud
         assert f"`{name}`" in FLAT
         assert (small_run / name).is_file()
     assert (small_run / "study.yaml").read_text() == small_study.text
+    said = {"study.yaml", "run.json", "journal.jsonl", "trials.parquet", "curves.parquet"}
+    assert {path.name for path in small_run.iterdir() if not path.name.startswith(".")} == said
+    assert f"of a search, Optuna's storage (`{OPTUNA_FILE}`)" in FLAT
     with pytest.raises(StudyError, match="nothing was overwritten"):
         small_study.run(small_run)
 
@@ -191,3 +198,45 @@ def test_its_tour_of_the_house_names_what_is_there() -> None:
     assert len(named) > 10
     for name in named:
         assert (ROOT / "ressearch" / name).exists(), name
+
+
+def accuracies(report: str, depth: int, skip: str, norm_order: str = "post") -> list[float]:
+    trials = pd.read_parquet(ROOT / "reports" / report / "trials.parquet")
+    chosen = (trials["depth"] == depth) & (trials["skip"] == skip) & (trials["norm_order"] == norm_order)
+    (row,) = (row for _, row in trials[chosen].iterrows())
+    return list(row["seed_val_accuracies"])
+
+
+def difference(one: list[float], other: list[float]) -> tuple[float, float, float]:
+    """Welch's 95 % interval and the difference of means, by SciPy."""
+    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    return interval.low, float(np.mean(one) - np.mean(other)), interval.high
+
+
+def test_its_comparison_at_depth_110_is_the_committed_results() -> None:
+    report = "fashion_mnist_depth"
+    low, mean, high = difference(accuracies(report, 110, "identity"), accuracies(report, 110, "none"))
+    assert f"is {mean:.3f} better (95 % interval {low:.3f} to {high:.3f})" in FLAT
+
+
+@pytest.mark.parametrize(
+    ("report", "skip", "norm_order"),
+    [
+        ("degradation", "identity", "post"),  # "no harm that three seeds can tell"
+        ("fashion_mnist_depth", "identity", "pre"),  # "no loss can be told"
+        ("fashion_mnist_depth", "rezero", "post"),
+        ("fashion_mnist_depth", "rezero", "pre"),
+    ],
+)
+def test_where_it_sees_no_loss_with_depth_the_intervals_hold_zero(report: str, skip: str, norm_order: str) -> None:
+    low, _, high = difference(*(accuracies(report, depth, skip, norm_order) for depth in (110, 8)))
+    assert low < 0 < high
+
+
+def test_its_picture_is_of_what_it_says() -> None:
+    trials = pd.read_parquet(ROOT / "reports" / "degradation" / "trials.parquet")
+    plain = trials[trials["skip"] == "none"].set_index("depth")["train_accuracy"]
+    assert plain[8] > 0.99
+    assert plain[56] < 0.7  # "trains badly"
+    assert plain[110] < 0.11  # "not at all": chance is 0.1
+    assert set(trials["seeds"].map(len)) == {3}
