@@ -80,7 +80,7 @@ def start(command: list[str], marker: str) -> subprocess.Popen[str]:
     """Start the command line in a process of its own."""
     environment = {**os.environ, "RESSEARCH_FAULTS": marker}
     return subprocess.Popen(
-        [sys.executable, "-m", "ressearch.cli", *command],
+        [sys.executable, "-m", "ressearch", *command],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

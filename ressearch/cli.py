@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ressearch import defects
+from ressearch import defects, signals
 from ressearch.architecture import Architecture
 from ressearch.cost import breakdown, cost
 from ressearch.errors import ArchitectureError, RessearchError, nearest
@@ -30,8 +30,22 @@ from ressearch.units import format_count, parse_count
 _console = Console(highlight=False)
 
 
+class _Ended(Exception):
+    """A signal ended a command: what click has no message of its own for."""
+
+    def __init__(self, interrupted: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.interrupted = interrupted if isinstance(interrupted, signals.Interrupted) else signals.Interrupted()
+
+
 class _Commands(click.Group):
-    """Names the nearest command for an unknown one."""
+    """Names the nearest command for an unknown one, and says what ended one early."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupted:
+            raise _Ended(interrupted) from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
@@ -112,12 +126,13 @@ def run(study: Path, out: str | None, address: str | None, repeat: str | None, o
 @cli.command()
 @click.argument("directory")
 @_address
-def resume(directory: str, address: str | None) -> None:
+@click.option("--accept-changes", is_flag=True, help="Take a study file that asks for more trials, finalists, budget.")
+def resume(directory: str, address: str | None, accept_changes: bool) -> None:
     """Go on with a study that ended early, whatever ended it."""
     from ressearch.search.runner import resume as resume_study
 
     monitor = _monitor()
-    resumed = resume_study(directory, monitor, address)
+    resumed = resume_study(directory, monitor, address, accept_changes)
     if not hasattr(monitor, "study"):  # it was not told of any
         _say(f"{directory}: complete already; nothing to do")
     _say_done(resumed)
@@ -189,20 +204,24 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def status(directory: str, as_json: bool) -> None:
     """Say how far a study is, running or not."""
     from ressearch.results import load
-    from ressearch.results.store import is_alive
+    from ressearch.results.run_file import is_alive
 
     results = load(directory)
     trials = results.trials
     counts = {str(name): int(count) for name, count in trials["status"].value_counts().items()}
     done = trials[trials["status"] == "completed"]
     best = None if done.empty else done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
-    is_running = is_alive(results.run)
+    is_running = is_alive(results.run, results.directory)
     if as_json:
         _print_json(
             {
                 "directory": str(directory),
                 "is_running": is_running,
-                "planned_trials": results.run["planned_trials"],
+                "is_complete": results.progress.is_complete,
+                "planned_trials": results.progress.planned,
+                "ended_trials": results.progress.ended,
+                "missing_phases": list(results.progress.missing),
+                "notes": list(results.notes),
                 "trials": counts,
                 "best": None
                 if best is None
@@ -214,12 +233,15 @@ def status(directory: str, as_json: bool) -> None:
             }
         )
         return
-    planned = results.run["planned_trials"]
-    ended = len(trials) - counts.get("running", 0) - counts.get("interrupted", 0)
-    is_complete = results.run.get("is_complete", ended >= planned)
-    planned = ended if is_complete else planned
-    state = "running" if is_running else "complete" if is_complete else "not complete"
-    _say(f"{results.run['name']}: {state}, {ended} of {planned} trials ended")
+    progress = results.progress
+    state = "running" if is_running else "complete" if progress.is_complete else "not complete"
+    _say(f"{results.run['name']}: {state}, {progress.ended} of {progress.planned} trials ended")
+    for phase, reason in progress.why.items():
+        _say(f"{phase:<10} ended: {reason}")
+    if not progress.is_complete:
+        _say(f"to come    {', '.join(progress.missing)}")
+    for note in results.notes:
+        _say(f"damaged    {note}")
     if state == "not complete":
         _say(f"to go on   ressearch resume {directory}")
     _say("trials     " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"))
@@ -575,9 +597,11 @@ def _one_line_errors() -> Iterator[None]:
     except BrokenPipeError:  # `| head` has read enough
         defects.leave_quietly()
         sys.exit(128 + signal.SIGPIPE)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what was done is kept: `ressearch resume DIRECTORY` goes on", err=True)
-        sys.exit(128 + signal.SIGINT)
+    except (_Ended, KeyboardInterrupt, click.Abort) as error:
+        ended = error if isinstance(error, _Ended) else _Ended(KeyboardInterrupt())
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo(ended.interrupted, err=True)
+        sys.exit(ended.interrupted.exit_code)
     except Exception as error:
         if isinstance(error, OSError) and (problem := defects.file_problem(error)) is not None:
             _fail(problem)
@@ -592,7 +616,9 @@ def _fail(*lines: str, code: int = 2) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; the console script's entry point."""
+    """Run the command line: the process's own arguments, or those that are given."""
+    if arguments is None:
+        signals.watch()
     if not sys.warnoptions:  # a library's warning would stand beside the line that says what is wrong
         warnings.simplefilter("ignore")
     given = sys.argv[1:] if arguments is None else list(arguments)

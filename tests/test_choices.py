@@ -17,7 +17,8 @@ from profiles import examples
 from ressearch import Architecture, Study, load, resume
 from ressearch.cli import main
 from ressearch.errors import StudyError
-from ressearch.results.store import JOURNAL, RUN_FILE
+from ressearch.results.run_file import RUN_FILE
+from ressearch.results.store import JOURNAL
 from ressearch.search.choices import RETRIED, Choices, recorded
 from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
 from ressearch.training import Recipe, choose

@@ -157,7 +157,7 @@ def test_interrupt_leaves_a_directory_that_can_be_read(capsys: pytest.CaptureFix
     study = tmp_path / "long.yaml"
     study.write_text("space: {grid: {depth: [8, 14], width: 4}}\nrecipe: {epochs: 5000}\n")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "ressearch.cli", "run", str(study), "--out", str(out)]
+    command = [sys.executable, "-m", "ressearch", "run", str(study), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     journal = out / "journal.jsonl"
     deadline = time.monotonic() + 600

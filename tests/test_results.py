@@ -111,6 +111,8 @@ def test_a_journal_cut_short_loses_only_the_cut_line(small_run: Path) -> None:
     (small_run / "run.json").write_text(json.dumps({**run, "ended_at": None, "pid": 2**22 + 1}))
     text = journal.read_text()
     journal.write_text(text[: text.rindex('"event": "end"') + 9])
+    for table in ("trials", "curves"):
+        (small_run / f"{table}.parquet").unlink()
     trials = ressearch.load(small_run).trials
     assert sorted(trials["status"]) == ["completed", "completed", "completed", "interrupted"]
     journal.write_text("garbage\n" + text)

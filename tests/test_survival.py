@@ -19,9 +19,9 @@ import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import StudyError
 from ressearch.results import Store
+from ressearch.results.run_file import LOCK_FILE
 from ressearch.search.ledger import Ledger
 from ressearch.search.proposer import Proposer
-from ressearch.search.runner import LOCK_FILE
 from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
 from ressearch.training import Recipe, checkpoint
 
@@ -140,7 +140,7 @@ def test_after_a_full_disk_nothing_more_is_written(small_run: Path) -> None:
     before = (small_run / "journal.jsonl").read_bytes()
 
     class Full:
-        def write(self, text: str) -> None:
+        def append(self, record: bytes, is_synced: bool) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     journal, store._journal = store._journal, Full()  # type: ignore[assignment]
@@ -166,9 +166,17 @@ def test_time_between_two_processes_is_not_counted(small_run: Path) -> None:
     later.close()
 
 
+def forget_the_last_end(run: Path) -> None:
+    """Leave a record in which one trial has not ended."""
+    journal = run / "journal.jsonl"
+    text = journal.read_text()
+    journal.write_text(text[: text.rindex('{"event": "end"')])
+    for table in ("trials", "curves"):
+        (run / f"{table}.parquet").unlink()
+
+
 def test_the_second_process_is_refused(small_run: Path) -> None:
-    run = json.loads((small_run / "run.json").read_text())
-    (small_run / "run.json").write_text(json.dumps({**run, "is_complete": False}))
+    forget_the_last_end(small_run)
     with (
         filelock.FileLock(small_run / LOCK_FILE),
         pytest.raises(StudyError, match="another process works on this study"),

@@ -139,10 +139,12 @@ def architecture_of(row: Mapping[str, Any]) -> Architecture:
 
     A table of an older version lacks the newer fields; they take their defaults.
     """
-    return Architecture(**{field.name: _plain(field.name, row[field.name]) for field in _FIELDS if field.name in row})
+    values = {field.name: _plain(field.name, row[field.name]) for field in _FIELDS if field.name in row}
+    return Architecture(**{key: value for key, value in values.items() if value is not None or key in _NULLABLE})
 
 
 _FIELDS = dataclasses.fields(Architecture)
+_NULLABLE = {field.name for field in _FIELDS if "None" in str(field.type)}
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -1,34 +1,43 @@
 """The store: a journal of events, written as they happen, and two Parquet tables made from it.
 
-The journal (one JSON line an event) loses nothing when the process dies: every line that was written is read back. The
-tables are rewritten whole, atomically, at a pace that keeps their cost below a tenth of the run.
+The journal (one JSON line for each event) loses nothing when the process dies: every line that was written is read
+back; what must outlast a power cut, a trial's end above all, is forced to the disk. The tables are rewritten whole,
+atomically, at a pace that keeps their cost below a tenth of the run; where the journal was damaged so that it lacks
+what they hold, they give it back.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
-import os
-import socket
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ressearch import durable
 from ressearch.architecture import Architecture
 from ressearch.cost import Cost
 from ressearch.errors import StudyError
+from ressearch.results import journal as journals
+from ressearch.results.progress import Progress, progress
+from ressearch.results.run_file import STUDY_FILE, is_alive, read_run, require_study
 from ressearch.results.schema import CURVES, TRIALS, architecture_columns, macs_trained
 from ressearch.results.storage import Mirror, localise
+from ressearch.results.tables_file import CURVES_FILE, TRIALS_FILE, lost_rows
 
-JOURNAL, TRIALS_FILE, CURVES_FILE = "journal.jsonl", "trials.parquet", "curves.parquet"
-STUDY_FILE, RUN_FILE = "study.yaml", "run.json"
+JOURNAL = "journal.jsonl"
+
+_SYNCED = ("session", "end", "plan", "finish", "change", "restore")
+"""Events that are forced to the disk. What an epoch reached is told again from the trial's checkpoint."""
 
 
 @dataclass
@@ -40,15 +49,21 @@ class Tables:
         curves: rows of the learning curves.
         active_seconds: time that processes have worked on the study, pauses between them left out.
         last_event: when the last event happened, in milliseconds since 1970.
+        plans: the numbers of the trials of each phase after the search, once it was planned.
+        settled: the phases whose plan is still what the study asks for.
+        finished: why a phase ended before its last planned trial: its budget is spent, or its space is exhausted.
     """
 
     trials: dict[int, dict[str, Any]] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
     active_seconds: float = 0.0
     last_event: int | None = None
+    plans: dict[str, list[int]] = field(default_factory=dict)
+    settled: set[str] = field(default_factory=set)
+    finished: dict[str, str] = field(default_factory=dict)
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Take in one event of the journal."""
+        """Take in one event of the journal. Raises ValueError if it cannot follow the events before it."""
         event = dict(event)
         kind, at = event.pop("event"), event.pop("at", None)
         if at is not None:
@@ -57,8 +72,18 @@ class Tables:
             self.last_event = at
         if kind == "session":  # another process goes on: nothing was trained since the last event
             return
+        if kind in ("plan", "finish", "change"):
+            self._apply_to_phases(kind, event)
+            return
         trial = event["trial"]
-        if kind == "start":
+        if kind in ("reopen", "epoch", "end") and trial not in self.trials:
+            raise ValueError(f"trial {trial} has not started")
+        if kind == "restore":
+            row = {**dict.fromkeys(TRIALS.names), **event["row"], "trial": trial}
+            row.update({key: row[key] or 0 for key in ("epochs", "train_seconds", "wall_seconds")})
+            self.trials[trial] = {**row, "began": row["started_at"] or at or 0}
+            self.curves = [point for point in self.curves if point["trial"] != trial] + event["curves"]
+        elif kind == "start":
             empty = dict.fromkeys(TRIALS.names)
             self.trials[trial] = {
                 **empty,
@@ -85,7 +110,21 @@ class Tables:
             row["wall_seconds"] += max(0.0, (event["ended_at"] - row["began"]) / 1000)
             row.update({key: value for key, value in event.items() if key != "wall_seconds"})
 
+    def _apply_to_phases(self, kind: str, event: dict[str, Any]) -> None:
+        if kind == "change":  # what the study asks for has grown: each phase has to be planned anew
+            self.settled.clear()
+            self.finished.clear()
+            return
+        phase = event["phase"]
+        if kind == "plan":
+            self.plans[phase] = event["trials"]
+            self.settled.add(phase)
+        else:
+            self.finished[phase] = event["reason"]
+
     def _apply_epoch(self, row: dict[str, Any], results: Sequence[dict[str, Any]]) -> None:
+        if results[0]["epoch"] != row["epochs"] + 1:
+            raise ValueError(f"trial {row['trial']} tells epoch {results[0]['epoch']} after {row['epochs']}")
         self.curves += [{"trial": row["trial"], **result} for result in results]
         accuracies = [result["val_accuracy"] for result in results]
         mean = statistics.fmean(accuracies)
@@ -118,20 +157,25 @@ class Tables:
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return (trials, curves) as DataFrames with the types of the schema."""
-        return _frame(self._trial_table()), _frame(pa.Table.from_pylist(self.curves, CURVES))
+        return _frame(self._trial_table()), _frame(self._curve_table())
 
     def _trial_table(self) -> pa.Table:
         return pa.Table.from_pylist([self.trials[number] for number in sorted(self.trials)], TRIALS)
 
+    def _curve_table(self) -> pa.Table:
+        return pa.Table.from_pylist(sorted(self.curves, key=lambda point: point["trial"]), CURVES)
+
     def write(self, directory: Path) -> None:
-        """Write both tables as Parquet, atomically."""
+        """Write both tables as Parquet, atomically, and force them to the disk."""
         for name, table in (
             (TRIALS_FILE, self._trial_table()),
-            (CURVES_FILE, pa.Table.from_pylist(self.curves, CURVES)),
+            (CURVES_FILE, self._curve_table()),
         ):
-            part = directory / f".{name}.part"
-            pq.write_table(table, part, compression="zstd")
-            part.replace(directory / name)
+            durable.replace(directory / name, functools.partial(_write_table, table))
+
+
+def _write_table(table: pa.Table, file: IO[bytes]) -> None:
+    pq.write_table(table, file, compression="zstd")
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -152,14 +196,16 @@ class Store:
     def __init__(self, directory: Path, mirror: Mirror | None = None) -> None:
         self.directory, self.mirror = directory, mirror
         journal = directory / JOURNAL
-        self.tables = Tables()
         self.broken: OSError | None = None
+        lost = lost_rows(directory, journal)
+        self.tables = replay(journal) if journal.is_file() else Tables()
         if journal.is_file():
-            self.tables = _replay(journal)
-            _cut_last_line(journal)
-        self._journal = journal.open("a", encoding="utf-8")
+            journals.mend_last_line(journal)
+        self._journal = durable.Appender(journal)
         self._written, self._write_seconds = 0.0, 0.0
         self._record("session")
+        for row, curves in lost(self.tables.trials):
+            self._record("restore", trial=row["trial"], row=row, curves=curves)
 
     @property
     def active_seconds(self) -> float:
@@ -215,13 +261,38 @@ class Store:
         """Record what became of a trial and what it spent."""
         self._record("end", trial=trial, status=status, reason=reason, ended_at=_now(), **columns)
 
+    def plan(self, phase: str, count: int) -> list[int]:
+        """Return the numbers of the trials of a phase after the search, in order, and record them if they are new.
+
+        Those that were planned before keep theirs; others get the next that no trial of any phase has.
+        """
+        tables = self.tables
+        of_phase = [number for number, row in tables.trials.items() if row["phase"] == phase]
+        # An older version planned without a record: its trials were numbered one after the other.
+        before = range(min(of_phase), max(of_phase) + 1) if of_phase else ()
+        numbers = list(tables.plans.get(phase, before))
+        taken = itertools.chain(tables.trials, *tables.plans.values(), numbers)
+        free = itertools.count(max(taken, default=-1) + 1)
+        numbers = [*numbers, *itertools.islice(free, max(0, count - len(numbers)))][:count]
+        if phase not in tables.settled or tables.plans.get(phase) != numbers:
+            self._record("plan", phase=phase, trials=numbers)
+        return numbers
+
+    def finish(self, phase: str, reason: str) -> None:
+        """Record why a phase ended before its last planned trial."""
+        if phase not in self.tables.finished:
+            self._record("finish", phase=phase, reason=reason)
+
+    def change(self, key: str, old: Any, new: Any) -> None:
+        """Record that a study goes on with more of something than it began with."""
+        self._record("change", key=key, old=old, new=new)
+
     def _record(self, event: str, **values: Any) -> None:
         if self.broken is not None:
             return
         record = {"event": event, "at": _now(), **values}
         try:
-            self._journal.write(json.dumps(record) + "\n")
-            self._journal.flush()
+            self._journal.append((json.dumps(record) + "\n").encode(), is_synced=event in _SYNCED)
             self.tables.apply(record)
             # Rewriting the tables costs more as they grow: wait ten times as long as the last writing took.
             if event == "end" and time.monotonic() - self._written > max(1.0, 10 * self._write_seconds):
@@ -240,11 +311,11 @@ class Store:
 
     def close(self) -> None:
         """Write the tables a last time and close the journal."""
-        try:
-            self.write()
-            self._journal.close()
-        except OSError as error:
-            self.broken = self.broken or error
+        for step in (self.write, self._journal.close):
+            try:
+                step()
+            except OSError as error:
+                self.broken = self.broken or error
 
 
 def _now() -> int:
@@ -261,6 +332,8 @@ class Results:
         curves: one row an epoch of a replicate; columns as `ressearch.results.schema.CURVES`.
         run: versions, machine, times and command of the run.
         study_text: the study file, verbatim.
+        progress: how far the study is, by its record.
+        notes: what is damaged, and what stands for it; one line each.
     """
 
     directory: Path
@@ -268,6 +341,8 @@ class Results:
     curves: pd.DataFrame
     run: dict[str, Any]
     study_text: str
+    progress: Progress
+    notes: tuple[str, ...] = ()
 
     def phase(self, *names: str) -> Results:
         """Return the results of some phases alone: ``search``, ``baseline``, ``final``."""
@@ -292,96 +367,54 @@ def load(directory: str | Path) -> Results:
     path = localise(directory)
     require_study(path, directory)
     run = read_run(path)
-    if (path / JOURNAL).is_file():
-        tables = _replay(path / JOURNAL)
-        tables.fill_spending(run)
-        if not is_alive(run):
-            for row in tables.trials.values():
-                if row["status"] == "running":
-                    row.update(status="interrupted", reason="the study's process ended")
-        trials, curves = tables.frames()
-    else:
-        trials, curves = (_read_table(path / name) for name in (TRIALS_FILE, CURVES_FILE))
-        for column in TRIALS.names:  # a table of an older version lacks the newer ones
-            if column not in trials:
-                trials[column] = "search" if column == "phase" else None
+    tables, notes = read_tables(path)
+    if not tables.trials and run.get("ended_at") is not None and not (path / JOURNAL).is_file():
+        raise StudyError(f"{path / TRIALS_FILE}: missing, and there is no journal to make it from")
+    tables.fill_spending(run)
+    if not is_alive(run, path):
+        for row in tables.trials.values():
+            if row["status"] == "running":
+                row.update(status="interrupted", reason="the study's process ended")
+    trials, curves = tables.frames()
     study = path / STUDY_FILE
-    return Results(path, trials, curves, run, study.read_text(encoding="utf-8") if study.is_file() else "")
+    text = study.read_text(encoding="utf-8", errors="replace") if study.is_file() else ""
+    return Results(path, trials, curves, run, text, progress(run, tables), notes)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        return _frame(pq.read_table(path))
-    except FileNotFoundError:
-        raise StudyError(f"{path}: missing, and there is no journal to make it from") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StudyError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+def read_tables(path: Path) -> tuple[Tables, tuple[str, ...]]:
+    """Return what is on record in a study directory, and what had to stand for what is damaged.
+
+    The journal is the record. Trials and epochs that it lacks, because it was lost or cut, come from the tables.
+
+    Raises StudyError if what is left cannot be read.
+    """
+    journal = path / JOURNAL
+    lost = lost_rows(path, journal)  # read before the journal, which then holds what they do, if it is whole
+    tables = replay(journal) if journal.is_file() else Tables()
+    events = [
+        {"event": "restore", "trial": row["trial"], "row": row, "curves": curves} for row, curves in lost(tables.trials)
+    ]
+    for event in events:
+        tables.apply(event)
+    if not events or not journal.is_file():
+        return tables, ()
+    return tables, (f"{JOURNAL} lacks what {len(events)} trials reached, which {TRIALS_FILE} holds: taken from there",)
 
 
-def _replay(journal: Path) -> Tables:
-    """Read the journal back. A last line cut short by a kill is left out; a damaged line elsewhere is an error."""
+def replay(journal: Path) -> Tables:
+    """Return what a journal records. Raises StudyError if a line is damaged, unless a kill cut the last one short."""
     tables = Tables()
-    lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
+    for number, event in journals.events(journal):
         try:
-            tables.apply(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            if number == len(lines):
-                break
-            raise StudyError(f"{journal}:{number}: damaged line") from None
+            tables.apply(event)
+        except (
+            ValueError,
+            ArithmeticError,
+            AttributeError,
+            TypeError,
+        ) as error:  # numbers of the right type may be absurd
+            raise StudyError(f"{journal}:{number}: damaged line: {error}") from None
     return tables
-
-
-def _cut_last_line(journal: Path) -> None:
-    """Remove a last line that a kill cut short, so that the next event starts a line of its own."""
-    with journal.open("rb+") as file:
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if end < len(data):
-            file.truncate(end)
-
-
-def require_study(path: Path, name: str | Path) -> None:
-    """Raise StudyError if a directory holds no study; `name` is what the user calls it."""
-    if not path.is_dir():
-        raise StudyError(f"{name}: no such directory; `ressearch run STUDY.yaml --out {name}` makes one")
-    if not (path / RUN_FILE).is_file():
-        raise StudyError(f"{name}: holds no study (no {RUN_FILE})")
-
-
-def read_run(directory: Path) -> dict[str, Any]:
-    """Return what is known of the run: versions, machine, process, planned trials. Raises StudyError if damaged."""
-    try:
-        run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StudyError(f"{directory / RUN_FILE}: damaged: {error}") from None
-    if not isinstance(run, dict):
-        raise StudyError(f"{directory / RUN_FILE}: damaged: expected a mapping")
-    return run
-
-
-def write_run(directory: Path, run: dict[str, Any]) -> None:
-    """Write what is known of the run, atomically."""
-    part = directory / f".{RUN_FILE}.part"
-    part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    part.replace(directory / RUN_FILE)
-
-
-def is_alive(run: dict[str, Any]) -> bool:
-    """Return whether the process that writes the study still runs (unknown, so yes, on another machine)."""
-    if run.get("ended_at") is not None:
-        return False
-    if run.get("host") != socket.gethostname():
-        return True
-    try:
-        os.kill(int(run["pid"]), 0)
-    except (ProcessLookupError, KeyError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def to_record(result: Any) -> dict[str, Any]:

@@ -21,8 +21,8 @@ import torch
 
 from ressearch.errors import StudyError
 from ressearch.results import Store, load
+from ressearch.results.run_file import RUN_FILE
 from ressearch.results.schema import architecture_of
-from ressearch.results.store import RUN_FILE
 from ressearch.training import Recipe
 from ressearch.training.choose import Choice, probe
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,20 +96,19 @@ def _scheduler(study: Study, store: Store, rows: Sequence[Row]) -> TrialSchedule
     return Continued(scheduler, known, epochs)
 
 
-def _listed(
-    study: Study, store: Store, name: str, recipe: Recipe, configs: Callable[[int], list[dict[str, Any]]]
-) -> Phase:
-    """Return a phase of a known list of trials: those on record that are open, then those that were never started."""
+def _listed(study: Study, store: Store, name: str, recipe: Recipe, configs: list[dict[str, Any]]) -> Phase:
+    """Return a phase of a known list of trials: those on record that are open, then those that were never started.
+
+    `configs` come with the numbers that the store planned for them.
+    """
     from ray.tune.schedulers import FIFOScheduler
 
     from ressearch.search.proposer import Fixed, config_of
 
     rows = _rows(store, name)
-    first = min((row["trial"] for row in rows), default=len(store.tables.trials))
-    wanted = configs(first)
     started = {row["trial"] for row in rows}
     todo = [config_of(study, row) for row in rows if is_open(row)]
-    todo += [config for config in wanted if config["trial"] not in started]
+    todo += [config for config in configs if config["trial"] not in started]
     return Phase(name, recipe, Fixed(study, iter(todo)), FIFOScheduler(), len(todo))
 
 
@@ -122,13 +121,11 @@ def _baseline(study: Study, store: Store, directory: Path) -> Phase | None:
         return None
     examples = len(study.splits().train)
     spent = sum(macs_trained(row, examples, row["epochs"]) for row in _rows(store, "search"))
-
-    def configs(first: int) -> list[dict[str, Any]]:
-        return [
-            {"trial": first + at, "architecture": architecture.to_dict(), "lr": lr}
-            for at, (architecture, lr) in enumerate(_drawn(study, spent, examples))
-        ]
-
+    points = list(_drawn(study, spent, examples))
+    configs = [
+        {"trial": number, "architecture": architecture.to_dict(), "lr": lr}
+        for number, (architecture, lr) in zip(store.plan("baseline", len(points)), points, strict=True)
+    ]
     return _listed(study, store, "baseline", study.recipe, configs)
 
 
@@ -155,27 +152,26 @@ def _drawn(study: Study, macs: float, examples: int) -> list[Point]:
 def _final(study: Study, store: Store, directory: Path) -> Phase | None:
     """The best fully trained networks (and the baseline's best), on seeds that the search has not used."""
     wanted = study.search.finalists
-    chosen = best(study, _rows(store, "search"), wanted.count)
-    if wanted.count:
-        chosen += best(study, _rows(store, "baseline"), 1)
-    if not chosen:
+    if not wanted.count:
         return None
+    chosen = best(study, _rows(store, "search"), wanted.count) + best(study, _rows(store, "baseline"), 1)
+    numbers = {row["of_trial"]: row["trial"] for row in _rows(store, "final")}
+    planned = store.plan("final", len({*numbers, *(row["trial"] for row in chosen)}))
+    free = (number for number in planned if number not in numbers.values())
     fresh = max(study.recipe.seeds) + 1
     seeds = tuple(range(fresh, fresh + wanted.seeds))
     recipe = study.recipe.model_copy(update={"seeds": seeds, "epochs": wanted.epochs or study.recipe.epochs})
     is_tuned = len(study.recipe.lrs) > 1
 
-    def configs(first: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "trial": first + at,
-                "architecture": architecture_of(row).to_dict(),
-                "lr": json.loads(row["recipe"])["lr"] if is_tuned else None,
-                "columns": {"of_trial": row["trial"]},
-            }
-            for at, row in enumerate(chosen)
-        ]
-
+    configs = [
+        {
+            "trial": numbers[row["trial"]] if row["trial"] in numbers else next(free),
+            "architecture": architecture_of(row).to_dict(),
+            "lr": json.loads(row["recipe"])["lr"] if is_tuned else None,
+            "columns": {"of_trial": row["trial"]},
+        }
+        for row in chosen
+    ]
     return _listed(study, store, "final", recipe, configs)
 
 

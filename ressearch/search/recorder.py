@@ -17,7 +17,7 @@ from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
 from ressearch.search.study import Study
 from ressearch.search.trial import HOW_IT_RAN, checkpoint_name
-from ressearch.training import Recipe
+from ressearch.training import Recipe, checkpoint
 
 
 class Recorder(tune.Callback):
@@ -140,7 +140,7 @@ class Recorder(tune.Callback):
 
     def _remove_checkpoint(self, trial: int) -> None:
         with contextlib.suppress(OSError):
-            (self._store.directory / CHECKPOINTS / checkpoint_name(trial)).unlink(missing_ok=True)
+            checkpoint.remove(str(self._store.directory / CHECKPOINTS / checkpoint_name(trial)))
 
 
 def _how_it_ran(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,27 +15,24 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 import torch
 
+from ressearch import durable, signals
 from ressearch.errors import StudyError
+from ressearch.results.progress import progress
+from ressearch.results.run_file import LOCK_FILE, RUN_FILE, STUDY_FILE, read_run, require_study, write_run
+from ressearch.results.schema import is_open
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
-from ressearch.results.store import (
-    JOURNAL,
-    RUN_FILE,
-    STUDY_FILE,
-    TRIALS_FILE,
-    Store,
-    read_run,
-    require_study,
-    write_run,
-)
+from ressearch.results.store import Store, read_tables
+from ressearch.search import changes
 from ressearch.search.callbacks import callbacks
 from ressearch.search.choices import put_back, repeated
 from ressearch.search.cluster import available, cluster_size, ray_running
@@ -47,7 +44,11 @@ from ressearch.search.resources import Slots, available_cpus, trial_resources
 from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
 
-LOCK_FILE = ".lock"
+_RECORD = 2
+"""The version of the record: since 2 it says what each phase planned and why it ended."""
+
+_LOCK_PATIENCE = 1.0
+"""Seconds: `status` holds the lock for an instant, to see whether anybody else does."""
 
 _RESTARTS = 3
 """How often a trial whose process was lost goes on from its checkpoint before it counts as failed."""
@@ -91,53 +92,82 @@ def _run(
     mirror: Mirror | None = None,
     further: Mapping[str, Any] | None = None,
 ) -> Path:
-    _claim(directory)
-    with _locked(directory):
-        (directory / STUDY_FILE).write_text(study.text, encoding="utf-8")
-        return _carry_out(study, directory, {**_describe(study), **(further or {})}, monitor, address, mirror)
+    name = mirror.url if mirror else str(directory)
+    with signals.held(name):
+        _claim(directory, study)
+        with _locked(directory):
+            record = {**_describe(study), **(further or {})}
+            with _writing(directory):
+                durable.replace_text(directory / STUDY_FILE, study.text)
+                write_run(directory, record)
+            return _carry_out(study, directory, record, monitor, address, mirror)
 
 
-def resume(directory: str | Path, monitor: Monitor | None = None, address: str | None = None) -> str | Path:
-    """Go on with a study that ended early, whatever ended it, until it has run as many trials as it planned.
+def resume(
+    directory: str | Path,
+    monitor: Monitor | None = None,
+    address: str | None = None,
+    accept_changes: bool = False,
+) -> str | Path:
+    """Go on with a study that ended early, whatever ended it, until every trial that it planned has ended.
 
     Trials that ended are kept; those that were training go on from their last checkpoint, at most the epoch in flight
-    is trained again; the sampler knows all that came before. A study that has ended is left as it is.
+    is trained again; the sampler knows all that came before. A study that is complete is left as it is.
 
     Args:
         directory: the study directory, or its URL.
         monitor: is told of every event; None is silent.
         address: of a running Ray cluster; None uses this machine.
+        accept_changes: go on with a study file that was changed, where the change only extends the study: more trials,
+            more finalists, a larger budget, other resources.
 
     Raises:
-        StudyError: the directory holds no study, is damaged, or another process works on it.
+        StudyError: the directory holds no study or a damaged one, another process works on it, or its file was changed.
         ResourceError: a trial asks for more than the machine has.
     """
     if not is_url(directory):
-        return _resume(Path(directory), directory, monitor, address)
+        return _resume(Path(directory), directory, monitor, address, accept_changes)
     mirror = Mirror(str(directory))
     mirror.require_some()
     with mirror.owned():
-        return _resume(mirror.pull(), directory, monitor, address, mirror)
+        return _resume(mirror.pull(), directory, monitor, address, accept_changes, mirror)
 
 
 def _resume(
-    path: Path, directory: str | Path, monitor: Monitor | None, address: str | None, mirror: Mirror | None = None
+    path: Path,
+    directory: str | Path,
+    monitor: Monitor | None,
+    address: str | None,
+    accept_changes: bool,
+    mirror: Mirror | None = None,
 ) -> str | Path:
     """Go on with the study in `path`, which the user calls `directory`."""
     require_study(path, directory)
-    record = read_run(path)
-    if record.get("is_complete"):
+    if _is_complete(path):
         return directory
-    if not (path / JOURNAL).is_file() and (path / TRIALS_FILE).is_file():
-        raise StudyError(f"{directory}: holds the tables of a study alone; without {JOURNAL} it cannot go on")
     study = Study.from_directory(path)
     study.require_data()
     _require_resources(study, address)
-    with _locked(path):
+    with signals.held(str(directory)), _locked(path):
+        record = read_run(path)  # another process may have gone on meanwhile
+        found = changes.changes_of(study, record)
+        changes.accept(study, found, read_tables(path)[0], accept_changes, directory)
+        changes.require_same_data(study, record, directory)
         record.setdefault("resumed_at", []).append(_utc())
-        record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None)
-        _carry_out(study, path, record, monitor, address, mirror)
+        record.update(host=socket.gethostname(), pid=os.getpid(), ended_at=None, is_complete=False, record=_RECORD)
+        _carry_out(study, path, record, monitor, address, mirror, found)
     return directory
+
+
+def _is_complete(path: Path) -> bool:
+    """Return whether nothing is left to do: every planned trial has ended, and the study file asks for no more."""
+    record = read_run(path)
+    if not progress(record, read_tables(path)[0]).is_complete:
+        return False
+    try:
+        return not changes.changes_of_file(path, record)
+    except StudyError:  # the file is of an older version, or gone: what it asked for is on record
+        return True
 
 
 def _carry_out(
@@ -147,42 +177,67 @@ def _carry_out(
     monitor: Monitor | None,
     address: str | None,
     mirror: Mirror | None = None,
+    changed: Sequence[changes.Change] = (),
 ) -> Path:
     """Run what is missing of a study's phases. The directory is ours."""
-    store = Store(directory, mirror)
-    monitor = monitor or Monitor()
+    name = mirror.url if mirror else str(directory)
+    with _writing(directory):
+        store = Store(directory, mirror)
+        for change in changed:
+            store.change(*change)
+        record.update(study=study.model_dump(mode="json"), planned_trials=study.planned_trials)
+        write_run(directory, record)
     failure: str | None = None
-    interrupted, ran_through = False, False
-    write_run(directory, record)
-    put_back(store, record, _checkpoints(directory, store))
     try:
-        with monitor.watching(study, directory), ray_running(address):
-            slots = trial_resources(study, *cluster_size(address))
-            record.update(concurrency=slots.concurrency, cpus_per_trial=slots.cpus, gpus_per_trial=slots.gpus)
-            write_run(directory, record)
-            monitor.begins(store.tables.trials, slots.concurrency)
-            for phase in phases(study, store, directory):
-                failure, interrupted = _tune(study, phase, directory, store, monitor, slots)
-                if failure or interrupted:
-                    break
-            ran_through = not (failure or interrupted)
+        put_back(store, record, _checkpoints(directory, store))
+        failure = _run_phases(study, directory, record, store, monitor or Monitor(), address)
     finally:
         _end_open_trials(store)
         store.close()
         shutil.rmtree(directory / ".tune", ignore_errors=True)
+        is_complete = progress(record, store.tables).is_complete
         with contextlib.suppress(OSError):
-            ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": ran_through}
+            ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": is_complete}
             write_run(directory, {**record, **ended})
             if mirror is not None:
                 mirror.finish()
     if failure is not None:
-        raise StudyError(f"{directory}: {failure}; what was done is kept: `ressearch resume {directory}` goes on")
-    if interrupted:
-        raise KeyboardInterrupt
+        raise StudyError(f"{directory}: {failure}; what was done is kept: `ressearch resume {name}` goes on")
+    if not is_complete:
+        raise signals.Interrupted(signals.asked() or signal.SIGINT, name)
     shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
     if mirror is not None:
         mirror.remove_checkpoints()
     return directory
+
+
+def _run_phases(
+    study: Study, directory: Path, record: dict[str, Any], store: Store, monitor: Monitor, address: str | None
+) -> str | None:
+    """Run the phases until one does not end. Returns why the study makes no sense any more, else None."""
+    name = store.mirror.url if store.mirror else str(directory)
+    signals.stop_if_asked(name)
+    with monitor.watching(study, directory), signals.kept(), ray_running(address):
+        signals.stop_if_asked(name)
+        slots = trial_resources(study, *cluster_size(address))
+        record.update(concurrency=slots.concurrency, cpus_per_trial=slots.cpus, gpus_per_trial=slots.gpus)
+        write_run(directory, record)
+        monitor.begins(store.tables.trials, slots.concurrency)
+        for phase in phases(study, store, directory):
+            signals.stop_if_asked(name)
+            failure = _tune(study, phase, directory, store, monitor, slots)
+            if failure is not None or phase.name in progress(record, store.tables).missing:
+                return failure
+    return None
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Say in one line that a study directory cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(f"{directory}: cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
 @contextlib.contextmanager
@@ -190,7 +245,8 @@ def _locked(directory: Path) -> Iterator[None]:
     """Hold the directory against other processes; the lock ends with this one, however it ends."""
     lock = filelock.FileLock(directory / LOCK_FILE)
     try:
-        lock.acquire(timeout=0)
+        with _writing(directory):
+            lock.acquire(timeout=_LOCK_PATIENCE)
     except filelock.Timeout:
         raise StudyError(f"{directory}: another process works on this study; wait for it, or end it first") from None
     try:
@@ -199,9 +255,9 @@ def _locked(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def _claim(directory: Path) -> None:
-    """Make the directory ours. Raises StudyError if something is in it."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+def _claim(directory: Path, study: Study) -> None:
+    """Make the directory ours. Raises StudyError if something is in it, unless a run left it before it began."""
+    if directory.exists() and (not directory.is_dir() or not _is_untouched(directory, study)):
         holds = "holds a study already" if (directory / RUN_FILE).is_file() else "is not empty"
         further = f"`ressearch resume {directory}` goes on with it, " if holds.startswith("holds") else ""
         raise StudyError(
@@ -214,20 +270,31 @@ def _claim(directory: Path) -> None:
         raise StudyError(f"{directory}: cannot be made: {(error.strerror or str(error)).lower()}") from None
 
 
-def _tune(
-    study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots
-) -> tuple[str | None, bool]:
-    """Run one phase with Tune to its end. Returns why it failed, if it did, and whether the user interrupted it."""
+def _is_untouched(directory: Path, study: Study) -> bool:
+    """Return whether a directory is empty, or holds what a run of this study writes before it begins."""
+    for file in directory.iterdir():
+        is_same = file.name == STUDY_FILE and file.is_file() and file.read_bytes() == study.text.encode()
+        if not is_same and file.name != LOCK_FILE and not file.name.endswith(".part"):
+            return False
+    return True
+
+
+def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots) -> str | None:
+    """Run one phase with Tune until it ends or is to end. Returns why it failed, if it did."""
     from ray import tune
+    from ray.tune.stopper import CombinedStopper
 
     from ressearch.search.ledger import Ledger
     from ressearch.search.recorder import Recorder
     from ressearch.search.sharing import share
+    from ressearch.search.stopping import Asked, Noted
     from ressearch.search.trial import TrialSpec, TrialTrainable
 
     ledger = Ledger(study, store, phase.name)
     if ledger.spent is not None:
-        return None, False
+        _end_spent(store, phase, ledger.spent)
+        return None
+    searcher = Noted(phase.searcher)
     spec = TrialSpec(
         phase.recipe,
         threads=max(1, round(slots.cpus)),
@@ -245,7 +312,7 @@ def _tune(
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=phase.searcher,
+            search_alg=searcher,
             scheduler=phase.scheduler,
             num_samples=phase.trials,
             # A scheduler that pauses trials needs to start others meanwhile: the cores alone bound how many run.
@@ -257,7 +324,7 @@ def _tune(
             storage_path=str((directory / ".tune").resolve()),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=_RESTARTS),
-            stop=ledger,
+            stop=CombinedStopper(ledger, Asked()),
             callbacks=[
                 Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name),
                 *callbacks(study, directory),
@@ -265,14 +332,21 @@ def _tune(
             verbose=0,
         ),
     )
-    with _pending(phase.at_once):
+    with _pending(phase.at_once), signals.noted():
         tuner.fit()
-    left = [row for row in store.tables.trials.values() if row["status"] == "running"]
     if ledger.spent is not None:
-        for row in left:
-            store.end(row["trial"], "stopped", f"{ledger.spent}, after epoch {row['epochs']}")
-        left = []
-    return ledger.failing, bool(left)
+        _end_spent(store, phase, ledger.spent)
+    elif searcher.has_ended(store) and phase.name == "search":
+        store.finish("search", "the space holds no further network")
+    return ledger.failing
+
+
+def _end_spent(store: Store, phase: Phase, reason: str) -> None:
+    """Record that a phase's budget is spent: its open trials have ended too."""
+    for row in list(store.tables.trials.values()):
+        if row["phase"] == phase.name and is_open(row):
+            store.end(row["trial"], "stopped", f"{reason}, after epoch {row['epochs']}")
+    store.finish(phase.name, reason)
 
 
 def _checkpoints(directory: Path, store: Store) -> str:
@@ -333,6 +407,8 @@ def _describe(study: Study) -> dict[str, Any]:
         "pid": os.getpid(),
         "started_at": _utc(),
         "ended_at": None,
+        "is_complete": False,
+        "record": _RECORD,
     }
 
 

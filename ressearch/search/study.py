@@ -312,7 +312,7 @@ class Study(BaseModel):
     @classmethod
     def from_directory(cls, directory: str | Path) -> Study:
         """Read the study that a study directory carries out, overrides applied. Raises as `from_file`."""
-        from ressearch.results.store import STUDY_FILE, read_run
+        from ressearch.results.run_file import STUDY_FILE, read_run
 
         run = read_run(Path(directory))
         overrides = [f"{key}={value}" for key, value in run["overrides"].items()]

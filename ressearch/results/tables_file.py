@@ -1,0 +1,76 @@
+"""The Parquet tables as a second copy of the record: what they hold that a damaged journal lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ressearch.errors import StudyError
+from ressearch.results.schema import CURVES, TRIALS, is_open
+
+TRIALS_FILE, CURVES_FILE = "trials.parquet", "curves.parquet"
+
+Row = dict[str, Any]
+Lost = Callable[[Mapping[int, Row]], Iterator[tuple[Row, list[Row]]]]
+
+
+def read_table(path: Path) -> pa.Table:
+    """Return one of the tables, with the columns of the schema. Raises StudyError if it is missing or damaged."""
+    schema = TRIALS if path.name == TRIALS_FILE else CURVES
+    try:
+        table = pq.read_table(path)
+        columns = [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names  # a table of an older version lacks the newer ones
+            else pa.array(["search" if field.name == "phase" else None] * len(table), field.type)
+            for field in schema
+        ]
+        return pa.table(columns, schema)
+    except FileNotFoundError:
+        raise StudyError(f"{path}: missing, and there is no journal to make it from") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StudyError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+
+
+def lost_rows(directory: Path, journal: Path) -> Lost:
+    """Return what, given the trials of a journal, yields those trials of the tables of which the journal knows less.
+
+    The tables are read here, before the journal is: a journal that is being written holds what they do.
+
+    Raises StudyError if there is no journal and a table is damaged; where there is one, a damaged table is no loss.
+    """
+    if not (directory / TRIALS_FILE).exists() and not (directory / CURVES_FILE).exists():
+        return lambda known: iter(())
+    if not journal.is_file():
+        trials, curves = (read_table(directory / name) for name in (TRIALS_FILE, CURVES_FILE))
+    else:
+        try:
+            trials, curves = (read_table(directory / name) for name in (TRIALS_FILE, CURVES_FILE))
+        except StudyError:
+            return lambda known: iter(())
+
+    def lost(known: Mapping[int, Row]) -> Iterator[tuple[Row, list[Row]]]:
+        keys = zip(*(trials[name].to_pylist() for name in ("trial", "status", "epochs")), strict=True)
+        missing = [at for at, key in enumerate(keys) if _knows_less(known.get(key[0]), *key[1:])]
+        if not missing:
+            return
+        points: dict[int, list[Row]] = {}
+        for point in curves.to_pylist():
+            points.setdefault(point["trial"], []).append(point)
+        for row in trials.take(missing).to_pylist():
+            for key in ("started_at", "ended_at"):
+                row[key] = None if row[key] is None else round(row[key].timestamp() * 1000)
+            yield row, points.get(row["trial"], [])
+
+    return lost
+
+
+def _knows_less(known: Row | None, status: str, epochs: int) -> bool:
+    """Return whether a journal's row of a trial has less on record than a table's."""
+    if known is None or known["epochs"] < epochs:
+        return True
+    return is_open(known) and not is_open({"status": status})
