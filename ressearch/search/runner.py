@@ -244,11 +244,12 @@ def _writing(directory: Path) -> Iterator[None]:
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the directory against other processes; the lock ends with this one, however it ends."""
     lock = filelock.FileLock(directory / LOCK_FILE)
-    try:
-        with _writing(directory):
+    with _writing(directory):
+        try:
             lock.acquire(timeout=_LOCK_PATIENCE)
-    except filelock.Timeout:
-        raise StudyError(f"{directory}: another process works on this study; wait for it, or end it first") from None
+        except filelock.Timeout:
+            text = f"{directory}: another process works on this study; wait for it, or end it first"
+            raise StudyError(text) from None
     try:
         yield
     finally:
