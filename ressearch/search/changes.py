@@ -62,11 +62,19 @@ def changes_of_file(directory: Path, run: Mapping[str, Any]) -> list[Change]:
         study = Study.model_validate(document.values)
     except ValidationError as error:
         raise documents.explain(error, document, Study) from None
-    return changes_of(study, run)
+    return changes_of(study, document.values, run)
 
 
-def changes_of(study: Study, run: Mapping[str, Any]) -> list[Change]:
-    """Return what a study says otherwise than what `run.json` says that it began with."""
+def changes_of(study: Study, stated: Mapping[str, Any], run: Mapping[str, Any]) -> list[Change]:
+    """Return what a study says otherwise than what `run.json` says that it began with.
+
+    A default that another version of the package has otherwise is no change: the file says what it said.
+
+    Args:
+        study: as its file is now.
+        stated: what the file states, without defaults.
+        run: of the study.
+    """
     began = run.get("study")
     if not began:  # written by a version that did not record it
         return []
@@ -76,9 +84,22 @@ def changes_of(study: Study, run: Mapping[str, Any]) -> list[Change]:
             old = {**_flat(Study.model_validate(began).model_dump(mode="json")), **old}
         except ValidationError:
             old = {**{key: value for key, value in new.items() if key not in old}, **old}
+    before = run.get("stated")
     return [
-        Change(key, old.get(key), new.get(key)) for key in sorted({*old, *new}) if not _same(old.get(key), new.get(key))
+        Change(key, old.get(key), new.get(key))
+        for key in sorted({*old, *new})
+        if not _same(old.get(key), new.get(key))
+        and (_at(stated, key) is not None if before is None else _at(stated, key) != _at(before, key))
     ]
+
+
+def _at(values: Any, key: str) -> Any:
+    """Return what a file states of a dotted key: of itself, or of the key above that holds a value; else None."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping):
+            break
+        values = values.get(part)
+    return values
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -150,7 +150,7 @@ def _resume(
     _require_resources(study, address)
     with signals.held(str(directory)), _locked(path):
         record = read_run(path)  # another process may have gone on meanwhile
-        found = changes.changes_of(study, record)
+        found = changes.changes_of(study, study.stated, record)
         changes.accept(study, found, read_tables(path)[0], accept_changes, directory)
         changes.require_same_data(study, record, directory)
         record.setdefault("resumed_at", []).append(_utc())
@@ -185,7 +185,7 @@ def _carry_out(
         store = Store(directory, mirror)
         for change in changed:
             store.change(*change)
-        record.update(study=study.model_dump(mode="json"), planned_trials=study.planned_trials)
+        record.update(study=study.model_dump(mode="json"), stated=study.stated, planned_trials=study.planned_trials)
         write_run(directory, record)
     failure: str | None = None
     try:
@@ -382,6 +382,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "command": shlex.join([Path(sys.argv[0]).name.replace("cli.py", "ressearch"), *sys.argv[1:]]),
         "overrides": study.overrides,
         "study": study.model_dump(mode="json"),
+        "stated": study.stated,
         "planned_trials": study.planned_trials,
         "refused_points": dict(study.search_space.refusals()) if study.space.form == "grid" else {},
         "split_fingerprint": study.splits().fingerprint,

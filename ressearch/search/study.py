@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -447,6 +448,12 @@ class Study(BaseModel):
             for key in ("points", "warm_start", "baseline"):
                 if getattr(search, key):
                     raise refuse(("search", key), "a grid trains all its points; this is for space.search")
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """What the study file states, overrides applied and defaults left out, as JSON holds it."""
+        stated: dict[str, Any] = json.loads(json.dumps(self._document.values, default=str))
+        return stated
 
     @property
     def text(self) -> str:
