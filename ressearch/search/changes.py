@@ -3,6 +3,7 @@ for. A study whose recipe, space or data changed half way would compare networks
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,9 +61,9 @@ def changes_of_file(directory: Path, run: Mapping[str, Any]) -> list[Change]:
     document.values.setdefault("name", run["name"])
     try:
         study = Study.model_validate(document.values)
-    except ValidationError as error:
-        raise documents.explain(error, document, Study) from None
-    return changes_of(study, document.values, run)
+    except ValidationError:
+        raise StudyError(f"{directory / STUDY_FILE}: is no study file of this version") from None
+    return changes_of(study, json.loads(json.dumps(document.values, default=str)), run)
 
 
 def changes_of(study: Study, stated: Mapping[str, Any], run: Mapping[str, Any]) -> list[Change]:
