@@ -128,10 +128,12 @@ def test_what_extends_a_study_is_taken_when_it_is_asked_for(
 
 @pytest.mark.usefixtures("without_phases")
 def test_more_trials_reopen_a_search_but_not_once_its_finalists_have_trained(small_run: Path) -> None:
-    edit(small_run, "search.trials", 3)
-    run = read_run(small_run)
-    run["study"]["search"]["trials"] = 3  # as if it had begun so
-    write_run(small_run, {**run, "planned_trials": 3})
+    def began_with_three() -> None:
+        run = read_run(small_run)
+        run["study"]["search"]["trials"] = 3
+        write_run(small_run, {**run, "stated": {**run["stated"], "search": {"trials": 3}}, "planned_trials": 3})
+
+    began_with_three()
     edit(small_run, "search.trials", None)
     ressearch.resume(small_run, accept_changes=True)
     assert read_run(small_run)["planned_trials"] == 4
@@ -140,9 +142,7 @@ def test_more_trials_reopen_a_search_but_not_once_its_finalists_have_trained(sma
     last = max(at for at, event in enumerate(lines) if event["event"] == "start")
     lines[last]["phase"] = "final"
     journal.write_text("".join(json.dumps(event) + "\n" for event in lines))
-    run = read_run(small_run)
-    run["study"]["search"]["trials"] = 3
-    write_run(small_run, run)
+    began_with_three()
     with pytest.raises(StudyError, match="its search is closed, for trials of the phase 'final' followed from it"):
         ressearch.resume(small_run, accept_changes=True)
 

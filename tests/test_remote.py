@@ -172,7 +172,8 @@ def study_at(url: str) -> Mirror:
     """A study directory at a URL as a run leaves it: one trial, one epoch."""
     mirror = Mirror(url)
     mirror.local.mkdir(parents=True)
-    (mirror.local / "run.json").write_text(json.dumps({"ended_at": None, "host": "elsewhere", "pid": 1}))
+    run = {"name": "run", "planned_trials": 1, "input_shape": [3, 8, 8], "num_classes": 2}
+    (mirror.local / "run.json").write_text(json.dumps({**run, "ended_at": None, "host": "elsewhere", "pid": 1}))
     store = Store(mirror.local, mirror)
     network = ressearch.Architecture()
     price = ressearch.cost(network, (3, 8, 8), 2)

@@ -37,7 +37,8 @@ def test_tables_hold_every_trial_seed_and_epoch(small_run: Path) -> None:
 def _record_trials_of_every_fate(directory: Path) -> None:
     """Write a journal of seven trials of two seeds: 10 examples, half a GPU each, 1 s an epoch and seed."""
     directory.mkdir()
-    (directory / "run.json").write_text(json.dumps({"ended_at": "2026-01-01", "name": "fates"}))
+    run = {"ended_at": "2026-01-01", "name": "fates", "planned_trials": 7, "input_shape": [3, 8, 8], "num_classes": 2}
+    (directory / "run.json").write_text(json.dumps(run))
     store, network = Store(directory), ressearch.Architecture()
     result = dict.fromkeys(CURVES.names, 0.5)
     fates = ["completed", "stopped", "diverged", "failed", "interrupted", None, "reopened"]
