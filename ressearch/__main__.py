@@ -9,10 +9,11 @@ from ressearch import signals
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the console script's entry point."""
-    signals.watch()
-    with signals.importing():
+    with signals.ending_at_once():
+        signals.watch()
         from ressearch import cli
-    cli.main(arguments)
+
+        cli.main(arguments)
 
 
 if __name__ == "__main__":

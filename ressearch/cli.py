@@ -617,12 +617,12 @@ def _fail(*lines: str, code: int = 2) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: the process's own arguments, or those that are given."""
-    if arguments is None:
-        signals.watch()
     if not sys.warnoptions:  # a library's warning would stand beside the line that says what is wrong
         warnings.simplefilter("ignore")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    with _one_line_errors():
+    with _one_line_errors(), signals.raising():
+        if arguments is None:
+            signals.watch()
         for argument in given:
             if (char := defects.unspeakable(argument)) is not None:
                 raise click.UsageError(f"{short(argument)}: the character U+{ord(char):04X} is not text")

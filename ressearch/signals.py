@@ -51,7 +51,7 @@ class _State:
 
     def __init__(self) -> None:
         self.is_watching = False
-        self.is_importing = False
+        self.ends_at_once = False
         self.holders = 0
         self.seen: list[int] = []
         self.directory: str | None = None
@@ -83,13 +83,29 @@ def watch() -> None:
 
 
 @contextlib.contextmanager
-def importing() -> Iterator[None]:
-    """Have a signal end the process at once: imports take seconds, and code that is interrupted there may hide it."""
-    _state.is_importing = True
+def ending_at_once() -> Iterator[None]:
+    """Have a signal end the process at once, until `raising`.
+
+    Imports take seconds, and code that is interrupted there may hide it.
+    """
+    _state.ends_at_once = True
     try:
         yield
     finally:
-        _state.is_importing = False
+        _state.ends_at_once = False
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Have a signal raise Interrupted in the main thread, or be noted where a study is `held`: a command runs.
+
+    Once it is done, there is nothing left to interrupt: what it says and how it exits is not changed by a signal more.
+    """
+    _state.ends_at_once = False
+    try:
+        yield
+    finally:
+        _state.holders += _state.is_watching
 
 
 @contextlib.contextmanager
@@ -155,7 +171,7 @@ def _wait(waited: set[signal.Signals]) -> None:
         if number == signal.SIGHUP:
             _leave_terminal()
         _state.seen.append(number)
-        if _state.is_importing or len(_state.seen) >= _PATIENCE:
+        if _state.ends_at_once or len(_state.seen) >= _PATIENCE:
             _end_now(number)
         if main is not None and _WAKE is not None:
             signal.pthread_kill(main, _WAKE)
