@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -27,7 +28,34 @@ from ressearch.skips import SKIPS
 from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count, parse_count
 
-_console = Console(highlight=False)
+
+class _Output:
+    """Standard output, as it is when it is written to. A terminal that is closed takes no more, and ends no study."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+    def write(self, text: str) -> int:
+        with self._closed_terminal_ignored():
+            sys.stdout.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._closed_terminal_ignored():
+            sys.stdout.flush()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _closed_terminal_ignored() -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            signals.leave_terminal()
+
+
+_console = Console(file=_Output(), highlight=False)  # type: ignore[arg-type]
 
 
 class _Ended(Exception):
@@ -610,8 +638,9 @@ def _one_line_errors() -> Iterator[None]:
 
 def _fail(*lines: str, code: int = 2) -> NoReturn:
     """End with one line on stderr for each mistake."""
-    for line in lines:
-        click.echo(f"ressearch: error: {defects.readable(line)}", err=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        for line in lines:
+            click.echo(f"ressearch: error: {defects.readable(line)}", err=True)
     sys.exit(code)
 
 

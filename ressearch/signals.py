@@ -169,7 +169,7 @@ def _wait(waited: set[signal.Signals]) -> None:
     while True:
         number = signal.sigwait(waited)
         if number == signal.SIGHUP:
-            _leave_terminal()
+            leave_terminal()
         _state.seen.append(number)
         if _state.ends_at_once or len(_state.seen) >= _PATIENCE:
             _end_now(number)
@@ -189,8 +189,8 @@ def _end_now(number: int) -> None:
     os._exit(128 + number)
 
 
-def _leave_terminal() -> None:
-    """Have what is still printed go nowhere once the terminal is closed: writing to it would fail."""
+def leave_terminal() -> None:
+    """Have what is still printed to a terminal go nowhere, because it is closed: writing to it would fail."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.__stdout__, sys.__stderr__):
