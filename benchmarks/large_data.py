@@ -71,7 +71,7 @@ class Sampler(threading.Thread):
                 peak["private"] = max(peak["private"], memory.rss - memory.shared)
                 peak["shared"] = max(peak["shared"], memory.shared)
                 peak["resident"] = max(peak["resident"], memory.rss)
-            time.sleep(0.05)
+            time.sleep(0.25)
 
 
 def first_epoch_begun(journal: Path, start: float) -> float | None:
@@ -80,7 +80,8 @@ def first_epoch_begun(journal: Path, start: float) -> float | None:
         return None
     for line in journal.read_text().splitlines():
         if '"event": "epoch"' in line or '"event":"epoch"' in line:
-            return time.time() - start - sum(one["seconds"] for one in json.loads(line)["results"])
+            event = json.loads(line)
+            return float(event["at"] / 1000 - start - sum(one["seconds"] for one in event["results"]))
     return None
 
 
@@ -96,7 +97,7 @@ def measure(arguments: list[str], environment: dict[str, str], journal: Path | N
     while process.poll() is None:
         if begun is None and journal is not None and (begun := first_epoch_begun(journal, start)) is not None:
             process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
+        time.sleep(0.2)
     sampler.join()
     assert process.returncode == (0 if journal is None else 128 + signal.SIGINT), arguments
     peaks = sampler.peaks
@@ -121,16 +122,17 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         environment = {**os.environ, "RESSEARCH_CACHE": f"{directory}/cache"}
-        for is_compressed in (False, True):
+        # A few images first: what a study takes without its data's size.
+        for images, is_compressed in ((2_000, False), (arguments.images, False), (arguments.images, True)):
             file = Path(directory) / "data.npz"
-            size = make(file, arguments.images, is_compressed)
+            size = make(file, images, is_compressed)
             study = Path(directory) / "study.yaml"
             study.write_text(STUDY.format(file=file))
             for command in ("check", "run"):
-                out = Path(directory) / f"{command}-{is_compressed}"
+                out = Path(directory) / f"{command}-{images}-{is_compressed}"
                 more = ["--out", str(out)] if command == "run" else []
                 found = measure([command, str(study), *more], environment, out / "journal.jsonl" if more else None)
-                row = {"command": command, "is_compressed": is_compressed, "gigabytes": round(size, 2), **found}
+                row = {"command": command, "is_compressed": is_compressed, "gigabytes": round(size, 3), **found}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     save("large_data", {"images": arguments.images, "load_average": load, "rows": rows})

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -36,7 +37,8 @@ def moments(pool: Tensor | Lazy, places: Tensor) -> tuple[Tensor, Tensor]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads(kept.read_text(encoding="utf-8"))
             return _shaped(torch.tensor(found["mean"]), torch.tensor(found["std"]), len(pool.shape))
-    mean, std = _measure(pool, places)
+    with _one_thread():
+        mean, std = _measure(pool, places)
     if kept is not None:
         with contextlib.suppress(OSError):
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +46,17 @@ def moments(pool: Tensor | Lazy, places: Tensor) -> tuple[Tensor, Tensor]:
             part.write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}), encoding="utf-8")
             part.replace(kept)
     return _shaped(mean, std, len(pool.shape))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch use one thread: blocks are small, and on a busy machine its threads would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def are_kept(pool: Tensor | Lazy, places: Tensor) -> bool:
