@@ -396,12 +396,13 @@ def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) ->
     assert results[0] == results[1]
 
 
-def test_a_streamed_study_runs_through_ray(tmp_path: Path) -> None:
+def test_a_streamed_study_of_a_relative_path_runs_through_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # Ray's workers have another directory
     write_folder(tmp_path / "images")
     study = ressearch.Study.from_dict(
         {
             "space": {"grid": {"depth": [8], "width": 4}},
-            "data": {"name": f"imagefolder:{tmp_path / 'images'}", "memory": "stream", "size": 16},
+            "data": {"name": "imagefolder:images", "memory": "stream", "size": 16},
             "recipe": {"epochs": 2, "batch_size": 4},
         }
     )
