@@ -188,6 +188,8 @@ def meet(seed: int, index: int, bases: Path) -> dict[str, Any]:
     os.chdir(bases)
     shutil.rmtree(place, ignore_errors=True)
     said = (err.getvalue() or out.getvalue())[-600:]
+    if code == 70 and Path(details := said.split()[-1]).is_file():
+        said = Path(details).read_text(encoding="utf-8")[-1500:]
     return {"index": index, "code": code, "seconds": seconds, "problems": problems, "said": said, **case._asdict()}
 
 

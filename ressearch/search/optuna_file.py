@@ -65,7 +65,7 @@ def open_file(file: Path) -> tuple[JournalStorage, BatchedBackend]:
     try:
         backend = BatchedBackend(file)
         return JournalStorage(backend), backend
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise StudyError(f"{file}: damaged: {said}; remove it to go on without it") from None
 
