@@ -27,9 +27,11 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
     Raises:
         StudyError: the directory holds no study, or no trial has trained an epoch, or `out` holds something else.
     """
+    from ressearch.report import run_facts
     from ressearch.report.page import write
 
     results = load(directory)
+    run_facts.require(results.run, results.directory / "run.json")
     if is_url(directory) and out is None:
         raise StudyError(f"{directory}: is elsewhere; --out names a local directory for the report")
     place = Path(out) if out is not None else results.directory / "report"

@@ -193,15 +193,16 @@ def _facts(results: Results) -> dict[str, str]:
     if run["ended_at"]:
         seconds = (datetime.datetime.fromisoformat(run["ended_at"]) - start).total_seconds()
         facts["wall time"] = f"{seconds:.0f} s, Ray's start included"
-    if "class_counts" in run:
+    if run.get("class_counts"):
         counts = run["class_counts"].values()
-        facts["classes"] = f"{len(counts)}, from {min(counts)} to {max(counts)} examples each; {run['memory']}"
+        facts["classes"] = f"{len(counts)}, from {min(counts)} to {max(counts)} examples each; {run.get('memory', '')}"
     machine = run["machine"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     facts["machine"] = f"{machine['system']}, {machine['cpu_cores']} CPU cores, {gpus}"
-    facts["trials at once"] = (
-        f"{run['concurrency']}, each with {run['cpus_per_trial']:g} CPU cores and {run['gpus_per_trial']:g} GPUs"
-    )
+    if (cpus := run["cpus_per_trial"]) is not None:  # known once a study's trials begin
+        facts["trials at once"] = (
+            f"{run['concurrency']}, each with {cpus:g} CPU cores and {run['gpus_per_trial'] or 0:g} GPUs"
+        )
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     return facts
 

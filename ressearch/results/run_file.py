@@ -16,10 +16,25 @@ from ressearch.errors import StudyError
 STUDY_FILE, RUN_FILE, LOCK_FILE = "study.yaml", "run.json", ".lock"
 
 
-class _Run(BaseModel):
-    """The keys that commands rely on, and their types; older versions wrote fewer."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Finalists(_Part):
+    count: int = 0
+
+
+class _Search(_Part):
+    baseline: str | None = None
+    finalists: _Finalists | None = None
+
+
+class _Study(_Part):
+    search: _Search = _Search()
+
+
+class _Run(_Part):
+    """The keys that commands rely on, and their types; older versions wrote fewer."""
 
     name: str
     planned_trials: int
@@ -28,7 +43,7 @@ class _Run(BaseModel):
     question: str = ""
     command: str = ""
     overrides: dict[str, str] = {}
-    study: dict[str, Any] = {}
+    study: _Study = _Study()
     refused_points: dict[str, int] = {}
     split_fingerprint: str = ""
     class_counts: dict[str, int] = {}

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from ressearch.architecture import Architecture
+from ressearch.errors import StudyError
 
 STATUSES = {
     "running": "training now",
@@ -138,9 +139,14 @@ def architecture_of(row: Mapping[str, Any]) -> Architecture:
     """Return the architecture of a row of the trial table; undoes `architecture_columns`.
 
     A table of an older version lacks the newer fields; they take their defaults.
+
+    Raises StudyError if the row describes no network.
     """
-    values = {field.name: _plain(field.name, row[field.name]) for field in _FIELDS if field.name in row}
-    return Architecture(**{key: value for key, value in values.items() if value is not None or key in _NULLABLE})
+    try:
+        values = {field.name: _plain(field.name, row[field.name]) for field in _FIELDS if field.name in row}
+        return Architecture(**{key: value for key, value in values.items() if value is not None or key in _NULLABLE})
+    except (ValueError, TypeError, OverflowError) as error:
+        raise StudyError(f"trial {row.get('trial')}: what is on record is no network: {error}") from None
 
 
 _FIELDS = dataclasses.fields(Architecture)

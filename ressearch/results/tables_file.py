@@ -14,6 +14,12 @@ from ressearch.results.schema import CURVES, TRIALS, is_open
 
 TRIALS_FILE, CURVES_FILE = "trials.parquet", "curves.parquet"
 
+_NEVER_NULL = {
+    TRIALS_FILE: ("trial", "status", "epochs", "name", "depth", "params", "macs", "activations", "seeds", "recipe"),
+    CURVES_FILE: ("trial", "seed", "epoch", "val_accuracy"),
+}
+"""Columns without which a row of a table says nothing."""
+
 Row = dict[str, Any]
 Lost = Callable[[Mapping[int, Row]], Iterator[tuple[Row, list[Row]]]]
 
@@ -29,6 +35,9 @@ def read_table(path: Path) -> pa.Table:
             else pa.array(["search" if field.name == "phase" else None] * len(table), field.type)
             for field in schema
         ]
+        for key in _NEVER_NULL[path.name]:
+            if (absent := table[key].null_count if key in table.column_names else len(table)) > 0:
+                raise ValueError(f"{absent} rows have no {key}")
         return pa.table(columns, schema)
     except FileNotFoundError:
         raise StudyError(f"{path}: missing, and there is no journal to make it from") from None
