@@ -132,6 +132,8 @@ class Architecture:
 
     def _settle_widths(self, stages: int) -> None:
         values = self.__dict__
+        if self.widths is not None:  # the stem's width follows from them
+            values["widths"] = _integers("widths", self.widths)
         for key in ("stem_width", "widths", "strides"):
             if values[key] is None:
                 values[key] = self._default(key)

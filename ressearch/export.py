@@ -167,8 +167,9 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     """
     from ressearch.results import load as load_results
     from ressearch.results.schema import architecture_of
+    from ressearch.search.recorded import recipe_of
     from ressearch.search.study import Study
-    from ressearch.training import Engine, Recipe
+    from ressearch.training import Engine
 
     results = load_results(directory)
     rows = results.trials[results.trials["trial"] == trial]
@@ -180,7 +181,7 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     splits = study.splits().to(device)
     fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
     changes = {"seeds": (fresh,)} | ({"channels_last": row["channels_last"]} if row.notna()["channels_last"] else {})
-    recipe = Recipe.model_validate_json(row["recipe"]).model_copy(update=changes)
+    recipe = recipe_of({str(key): value for key, value in row.items()}).model_copy(update=changes)
     architecture = architecture_of({str(key): value for key, value in row.items()})
     engine = Engine(architecture, splits, len(study.dataset.classes), recipe)
     accuracy = 0.0

@@ -147,6 +147,8 @@ def test_a_name_beyond_reason_is_refused_in_one_line(
         '{"kernel_size": []}',
         '{"kernel_size": "3"}',
         '{"block": ["basic"]}',
+        '{"depths": [1, 1], "widths": ["a"]}',
+        '{"depths": [1], "widths": [[8]]}',
         '{"stem": {}}',
         '{"skip_options": {"alpha": [1]}}',
         '{"skip": ["scaled"]}',

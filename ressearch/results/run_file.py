@@ -31,6 +31,7 @@ class _Search(_Part):
 
 class _Study(_Part):
     search: _Search = _Search()
+    recipe: dict[str, Any] = {}
 
 
 class _Run(_Part):

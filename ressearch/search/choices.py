@@ -23,7 +23,7 @@ from ressearch.errors import StudyError
 from ressearch.results import Store, load
 from ressearch.results.run_file import RUN_FILE
 from ressearch.results.schema import architecture_of
-from ressearch.training import Recipe
+from ressearch.search.recorded import recipe_of
 from ressearch.training.choose import Choice, probe
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def recorded(
     for row in rows:
         if not _is_recorded(row):
             continue
-        recipe = Recipe.model_validate_json(row["recipe"])
+        recipe = recipe_of(row)
         asked = probe(architecture_of(row), input_shape, classes, recipe, torch.device("cpu"), examples)
         if asked is not None and asked.is_worthwhile:
             found.setdefault(asked.shape, Choice(bool(row["grouped"]), bool(row["channels_last"])))
@@ -129,7 +129,9 @@ def put_back(store: Store, run: Mapping[str, Any], place: str) -> None:
 
 
 def _recorded(rows: Iterable[Mapping[str, Any]], run: Mapping[str, Any]) -> dict[str, Choice]:
-    return recorded(rows, tuple(run["input_shape"]), run["num_classes"], run["examples"]["train"])
+    if (examples := run.get("examples", {}).get("train")) is None:  # an older version did not write it
+        return {}
+    return recorded(rows, tuple(run["input_shape"]), run["num_classes"], examples)
 
 
 def _is_recorded(row: Mapping[str, Any]) -> bool:

@@ -7,7 +7,6 @@ out, and its best networks are tried first instead, so that this study measures 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ressearch.errors import RessearchError
 from ressearch.proposals import Answers
 from ressearch.results.schema import architecture_of
 from ressearch.search.drawing import Drawing, Found, Point
+from ressearch.search.recorded import recipe_values
 from ressearch.search.study import OBJECTIVES, Study
 
 _SHARE = 10
@@ -71,7 +71,7 @@ def _read(study: Study, drawing: Drawing, directory: str) -> Earlier:
     from ressearch.results import load
 
     results = load(directory)
-    is_same_data = results.run["split_fingerprint"] == study.splits().fingerprint
+    is_same_data = results.run.get("split_fingerprint") == study.splits().fingerprint
     trials = results.phase("search", "baseline").trials
     done: list[Any] = trials[trials["status"] == "completed"].to_dict("records")
     known = []
@@ -80,7 +80,7 @@ def _read(study: Study, drawing: Drawing, directory: str) -> Earlier:
             found = drawing.expressed((architecture_of(row), lr))
             if found is not None:
                 recipe = study.recipe.with_lr(lr).model_dump(mode="json")
-                other = json.loads(row["recipe"])
+                other = recipe_values(row)
                 is_comparable = is_same_data and _without_seeds(recipe) == _without_seeds(other)
                 values = [float(row[name]) for name in study.search.objective]
                 known.append(Known(found, values, is_comparable, is_comparable and recipe == other))
@@ -92,7 +92,7 @@ def _rates(study: Study, row: Mapping[str, Any]) -> list[float | None]:
     lrs = study.recipe.lrs
     if len(lrs) == 1:
         return [lrs[0]]
-    return [lr for lr in lrs if lr == json.loads(row["recipe"])["lr"]]
+    return [lr for lr in lrs if lr == recipe_values(row)["lr"]]
 
 
 def _without_seeds(recipe: Mapping[str, Any]) -> dict[str, Any]:

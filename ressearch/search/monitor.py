@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ressearch.results.schema import PHASES, is_open
+from ressearch.search.recorded import recipe_values
 from ressearch.search.study import MOST_TRIALS
 from ressearch.units import format_count
 
@@ -104,7 +104,7 @@ class Monitor:
 
     def epochs(self, row: Row) -> int:
         """Return how many epochs a trial is to train: those of its own recipe, as finalists' may differ."""
-        return int(json.loads(row["recipe"])["epochs"])
+        return int(recipe_values(row)["epochs"])
 
     @property
     def best(self) -> Row | None:

@@ -7,7 +7,6 @@ same phases and leaves out what has ended.
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ressearch.results import Store
 from ressearch.results.schema import architecture_of, is_open, macs_trained
 from ressearch.search.drawing import Drawing, Point
 from ressearch.search.latency import latency_filter
+from ressearch.search.recorded import recipe_values
 from ressearch.search.schedulers import PAUSING, REPLAYED, SCHEDULERS, bracket_trials
 from ressearch.search.study import OBJECTIVES, Study
 from ressearch.training import Recipe
@@ -167,7 +167,7 @@ def _final(study: Study, store: Store, directory: Path) -> Phase | None:
         {
             "trial": numbers[row["trial"]] if row["trial"] in numbers else next(free),
             "architecture": architecture_of(row).to_dict(),
-            "lr": json.loads(row["recipe"])["lr"] if is_tuned else None,
+            "lr": recipe_values(row)["lr"] if is_tuned else None,
             "columns": {"of_trial": row["trial"]},
         }
         for row in chosen

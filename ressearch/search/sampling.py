@@ -28,6 +28,7 @@ from ressearch.results.schema import architecture_of, is_open
 from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.neighbours import neighbour
 from ressearch.search.optuna_file import OPTUNA_FILE, open_file
+from ressearch.search.recorded import answers_of, recipe_values
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import OBJECTIVES, Study
 
@@ -64,7 +65,7 @@ class _Running:
 def point_of(study: Study, row: Row) -> Point:
     """Return the point of a trial on record."""
     is_tuned = len(study.recipe.lrs) > 1
-    return architecture_of(row), json.loads(row["recipe"])["lr"] if is_tuned else None
+    return architecture_of(row), recipe_values(row)["lr"] if is_tuned else None
 
 
 class Sampling:
@@ -252,7 +253,7 @@ class Sampling:
         """Bring one Optuna trial in line; returns its number if it is a trial on record."""
         number = frozen.user_attrs.get(_NUMBER)
         row = rows.get(number) if number is not None else None
-        if row is not None and row["answers"] is not None and json.loads(row["answers"]) == frozen.params:
+        if row is not None and row["answers"] is not None and answers_of(row) == frozen.params:
             point = point_of(self._study, row)
             if frozen.state == TrialState.COMPLETE:
                 self._values[point] = list(frozen.values)
@@ -270,7 +271,7 @@ class Sampling:
 
     def _replay(self, row: Row) -> None:
         """Add a trial on record that the Optuna study has lost."""
-        found = self.drawing.found(Answers(json.loads(row["answers"])))
+        found = self.drawing.found(Answers(answers_of(row)))
         if found is not None:
             self._go_on(self._add(found, TrialState.RUNNING, {_NUMBER: row["trial"]}), found.point, row)
 

@@ -316,7 +316,7 @@ class Study(BaseModel):
         from ressearch.results.run_file import STUDY_FILE, read_run
 
         run = read_run(Path(directory))
-        overrides = [f"{key}={value}" for key, value in run["overrides"].items()]
+        overrides = [f"{key}={value}" for key, value in run.get("overrides", {}).items()]
         document = documents.read(Path(directory) / STUDY_FILE, overrides)
         document.values.setdefault("name", run["name"])
         return cls._validated(document)
