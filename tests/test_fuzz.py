@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -48,3 +49,14 @@ def test_the_fuzzer_sees_a_traceback_a_wrong_exit_and_an_overwritten_file(
 def _presets(chance: random.Random, bases: Path, work: Path) -> fuzz_cases.Case:
     (work / "mine.txt").write_text("mine")
     return fuzz_cases.Case(["presets", "--json"], "")
+
+
+def test_the_committed_run_is_what_the_page_says() -> None:
+    found = json.loads((Path(fuzz.__file__).parent / "results" / "fuzz.json").read_text())
+    page = " ".join((Path(fuzz.__file__).parent / "README.md").read_text().split())
+    accepted, refused = (f"{found['exit_codes'][code]:,}" for code in ("0", "2"))
+    assert f"{found['inputs']:,} spoilt inputs" in page
+    assert f"{accepted} were accepted, {refused} refused" in page
+    assert f"the slowest took {found['slowest_seconds']} s" in page
+    assert set(found["exit_codes"]) == {"0", "2"}
+    assert found["failures"] == []
