@@ -69,3 +69,15 @@ def _small_run(tmp_path_factory: pytest.TempPathFactory, small_study: Study) -> 
 def small_run(_small_run: Path, tmp_path: Path) -> Path:
     """A copy of the directory of a study of 2 skips x 2 depths, run once a session."""
     return Path(shutil.copytree(_small_run, tmp_path / "small"))
+
+
+@pytest.fixture(scope="module")
+def ray_started() -> Iterator[None]:
+    """Ray for all studies of a module: they find it running and leave it so."""
+    import ray
+
+    from ressearch.search.cluster import start_ray
+
+    start_ray()
+    yield
+    ray.shutdown()

@@ -103,6 +103,7 @@ def test_every_test_states_its_examples_for_all_profiles() -> None:
 def test_ci_runs_what_a_user_runs() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     commands = [line for line in lines if line and not line.startswith("#")]
-    assert [line for line in commands if line.startswith("make")] == ["make test", "make test-data"]
+    made = [line.removeprefix("make ") for line in commands if line.startswith("make ")]
+    assert sorted(made) == ["test", "test-data"]
     targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {"test", "test-data", "test-all", "fuzz"} <= set(targets)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
 from ressearch.report.statistics import hypervolume
-from ressearch.search.cluster import start_ray
 from ressearch.search.ledger import Ledger
 from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.proposer import Proposer
@@ -33,16 +31,6 @@ def study(**changes: Any) -> Study:
     search = {"trials": 6, "sampler": "random", **changes.pop("search", {})}
     base = {"space": {"search": SPACE}, "data": {"name": "synthetic"}, "recipe": {"epochs": 3}}
     return Study.from_dict({**base, **changes, "search": {k: v for k, v in search.items() if v is not None}})
-
-
-@pytest.fixture(scope="module")
-def ray_started() -> Iterator[None]:
-    """Ray for all studies of this module: they find it running and leave it so."""
-    import ray
-
-    start_ray()
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

@@ -133,7 +133,9 @@ def test_pick_takes_the_best_within_the_budget(small_run: Path) -> None:
         ressearch.pick(small_run, max_params=1)
 
 
-def test_a_repeated_grid_gives_the_same_numbers(small_run: Path, small_study: Study, tmp_path: Path) -> None:
+def test_a_repeated_grid_gives_the_same_numbers(
+    ray_started: None, small_run: Path, small_study: Study, tmp_path: Path
+) -> None:
     again = ressearch.load(small_study.run(tmp_path / "again"))
     columns = ["trial", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
     order = ["trial", "epoch", "seed"]
@@ -141,7 +143,7 @@ def test_a_repeated_grid_gives_the_same_numbers(small_run: Path, small_study: St
     pd.testing.assert_frame_equal(first, again.curves.sort_values(order, ignore_index=True)[columns])
 
 
-def test_search_stops_refuses_and_records_its_trials(tmp_path: Path) -> None:
+def test_search_stops_refuses_and_records_its_trials(ray_started: None, tmp_path: Path) -> None:
     study = Study.from_dict(
         {
             "space": {"search": {"block": ["basic", "bottleneck"], "blocks_per_stage": [1, 2], "width": [4, 8, 12]}},
@@ -164,7 +166,7 @@ def test_search_stops_refuses_and_records_its_trials(tmp_path: Path) -> None:
     assert stopped["reason"].str.startswith("asha after epoch").all()
 
 
-def test_divergence_is_a_result(tmp_path: Path) -> None:
+def test_divergence_is_a_result(ray_started: None, tmp_path: Path) -> None:
     study = Study.from_dict(
         {"space": {"grid": {"depth": [8, 14], "width": 4}}, "recipe": {"epochs": 2, "lr": 1e6}, "name": "wild"}
     )
@@ -178,7 +180,7 @@ def test_divergence_is_a_result(tmp_path: Path) -> None:
         ressearch.pick(directory)
 
 
-def test_several_objectives_and_nsga2(tmp_path: Path) -> None:
+def test_several_objectives_and_nsga2(ray_started: None, tmp_path: Path) -> None:
     study = Study.from_dict(
         {
             "space": {"search": {"blocks_per_stage": [1, 2], "width": [4, 8]}},
