@@ -210,6 +210,8 @@ def work() -> None:
 class Worker:
     """A process that meets inputs, and what it is at."""
 
+    command = (sys.executable, __file__, "--worker")
+
     def __init__(self, home: Path, bases: Path, seed: int) -> None:
         self._environment = {
             **os.environ,
@@ -226,9 +228,8 @@ class Worker:
 
     def start(self) -> None:
         """Start the process, and wait until it can be given inputs."""
-        command = [sys.executable, __file__, "--worker"]
         self.process = subprocess.Popen(
-            command,
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("a"),
@@ -313,6 +314,8 @@ def _meet_all(workers: list[Worker], indices: Any) -> list[dict[str, Any]]:
             line = stream.readline() if worker in ready else ""
             if line:
                 result = json.loads(line)
+                if result["seconds"] > LIMIT:
+                    result["problems"].append(f"longer than {LIMIT:g} s")
             else:
                 ended = worker.end()
                 problem = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import fuzz
@@ -44,6 +45,19 @@ def test_the_fuzzer_sees_a_traceback_a_wrong_exit_and_an_overwritten_file(
     monkeypatch.setattr(cli.commands["presets"], "callback", broken)
     problems = fuzz.meet(1, 1, tmp_path)["problems"]
     assert problems == ["exit code 70", "work/mine.txt is not what it was", "elsewhere was written outside"]
+
+
+HANGS = "import time; print('ready', flush=True); time.sleep(60)"
+DIES = "import os; print('ready', flush=True); input(); os.abort()"
+
+
+@pytest.mark.parametrize(("script", "problem"), [(HANGS, "longer than 0.1 s"), (DIES, "the process died: -6")])
+def test_the_fuzzer_sees_a_hang_and_a_dead_process(monkeypatch: pytest.MonkeyPatch, script: str, problem: str) -> None:
+    monkeypatch.setattr(fuzz.Worker, "command", (sys.executable, "-c", script))
+    if script is HANGS:
+        monkeypatch.setattr(fuzz, "LIMIT", 0.1)
+    found = fuzz.fuzz(inputs=2, seed=1, jobs=1)
+    assert [one["problems"][0][: len(problem)] for one in found["failures"]] == [problem] * 2
 
 
 def _presets(chance: random.Random, bases: Path, work: Path) -> fuzz_cases.Case:
