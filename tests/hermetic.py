@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -42,8 +43,24 @@ def enter() -> tuple[str, dict[str, str]]:
         if name.startswith(SCRUBBED):
             del os.environ[name]
     os.environ.update(environment(home))
+    _hear_signals()
     _close_network()
     return home, before
+
+
+def _hear_signals() -> None:
+    """Have signals do what they usually do.
+
+    Under `nohup`, or in a script's background, some are ignored, and so they would be in processes that tests start.
+    """
+    for name, usual in (
+        ("SIGINT", signal.default_int_handler),
+        ("SIGTERM", signal.SIG_DFL),
+        ("SIGHUP", signal.SIG_DFL),
+    ):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def leave(home: str) -> None:

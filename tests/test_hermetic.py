@@ -107,3 +107,12 @@ def test_ci_runs_what_a_user_runs() -> None:
     assert sorted(made) == ["test", "test-data"]
     targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {"test", "test-data", "test-all", "fuzz"} <= set(targets)
+
+
+def test_signals_are_heard_also_where_the_tests_were_started_with_nohup() -> None:
+    said = "import signal; print(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGINT).__name__)"
+    inside = f"import hermetic, subprocess, sys; hermetic.enter(); subprocess.run([sys.executable, '-c', {said!r}])"
+    ignoring = "trap '' HUP INT; exec \"$@\""
+    command = ["sh", "-c", ignoring, "sh", sys.executable, "-c", inside]
+    ran = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True, check=True)
+    assert ran.stdout == "SIG_DFL default_int_handler\n"
