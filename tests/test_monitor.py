@@ -54,7 +54,7 @@ def row(trial: int, status: str, epochs: int, phase: str = "search", of: int = 1
         "macs": 200_000,
         "params": 1000,
         "seeds": list(range(seeds)),
-        "recipe": json.dumps({"epochs": of}),
+        "recipe": json.dumps({"epochs": of, "lr": 0.1}),
         "val_accuracy": 0.5,
         "val_accuracy_std": 0.1,
         "train_seconds": 1.0,
