@@ -1,16 +1,20 @@
-"""Does a study survive? Kills its driver, its workers and its Ray node at random moments, resuming until it is done.
+"""What is lost when a study is ended: at random moments, by signals and kills, each time resumed until it is complete.
 
-Each study is first run undisturbed. Then it is run again and killed (SIGKILL, no warning) at random moments, resumed
-and killed again, in as many rounds as it takes for enough kills to hit. Counted: trials lost, trials twice, epochs lost
-or twice. A grid, and a random search with one trial at a time, must end with exactly the undisturbed run's numbers.
+Each study is first run undisturbed, where its numbers can be compared. Then it is run again and ended: SIGINT, SIGTERM
+or SIGHUP to its process, SIGKILL to its process, to a worker or to the Ray node; a third of them in the first ten
+seconds of `run` or `resume`, the rest later. It is resumed and ended again, in as many rounds as it takes for all to
+hit. Counted: trials lost or twice, epochs lost or twice, exit codes. A grid, and a random search, must end with exactly
+the undisturbed run's numbers.
 
-    python benchmarks/faults.py --kills 24
+    python benchmarks/faults.py --moments 64
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import json
 import os
 import random
 import signal
@@ -20,10 +24,10 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ressearch import load
 
@@ -46,12 +50,63 @@ resources: {concurrency: 1}
 name: tpe
 space: {search: {skip: [none, identity], depth: [8, 14, 20, 26], width: {low: 4, high: 12}}}
 data: {name: synthetic}
-recipe: {epochs: 50, seeds: 2}
-search: {trials: 16, sampler: tpe, scheduler: asha}
+recipe: {epochs: 50, seeds: 2, schedule: cosine}
+search: {trials: 16, sampler: tpe, scheduler: asha, finalists: {count: 2, seeds: 2}, baseline: random}
+""",
+    "median": """
+name: median
+space: {search: {skip: [none, identity], depth: [8, 14, 20, 26], width: {low: 4, high: 12}}}
+data: {name: synthetic}
+recipe: {epochs: 50, seeds: 2, schedule: cosine}
+search: {trials: 16, sampler: random, scheduler: median}
 """,
 }
 REPEATABLE = ("grid", "random")
 """Studies whose trials and numbers do not depend on time."""
+
+EARLY = 10.0
+"""Seconds: a third of the moments lie before, from the start of `run` or `resume`."""
+
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGKILL": -9}
+"""What the study's process exits with when it gets a signal."""
+
+WAYS = (
+    *(("SIGINT", "driver"), ("SIGTERM", "driver"), ("SIGHUP", "driver")),
+    *(("SIGKILL", "driver"), ("SIGKILL", "worker"), ("SIGKILL", "node")),
+)
+"""Which signal, to which process."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One end of a process.
+
+    Attributes:
+        seconds: from the start of the command, or from the shot before in the same one.
+        signal: its name.
+        target: driver, worker or node.
+        command: run or resume, once it was fired.
+        at: seconds from the start of the command at which it was fired.
+        exit_code: of the study's process, if it ended by it.
+    """
+
+    seconds: float
+    signal: str
+    target: str
+    command: str = ""
+    at: float = 0.0
+    exit_code: int | None = None
+
+
+def shots_of(count: int, chance: random.Random) -> list[Shot]:
+    """Return moments and ways in random order: each way as often, a third of them early."""
+    ways = [WAYS[number % len(WAYS)] for number in range(count)]
+    chance.shuffle(ways)
+    early = set(chance.sample(range(count), -(-count // 3)))
+    return [
+        Shot(chance.uniform(0.2, EARLY) if number in early else chance.uniform(EARLY, 30), *way)
+        for number, way in enumerate(ways)
+    ]
 
 
 def processes(marker: str) -> dict[int, str]:
@@ -65,19 +120,19 @@ def processes(marker: str) -> dict[int, str]:
     return found
 
 
-def victim(kind: str, driver: int, marker: str) -> int | None:
-    """Return the process to kill: the driver, one that trains, or the node's raylet; None if there is none yet."""
-    if kind == "driver":
+def victim(target: str, driver: int, marker: str) -> int | None:
+    """Return the process to end: the driver, one that trains, or the node's raylet; None if there is none yet."""
+    if target == "driver":
         return driver
     for pid, command in processes(marker).items():
         is_worker = command.startswith("ray::") and "Trainable" in command
-        if is_worker if kind == "worker" else "raylet/raylet" in command:
+        if is_worker if target == "worker" else "raylet/raylet" in command:
             return pid
     return None
 
 
 def start(command: list[str], marker: str) -> subprocess.Popen[str]:
-    """Start the command line in a process of its own."""
+    """Start the command line in a process and session of its own."""
     environment = {**os.environ, "RESSEARCH_FAULTS": marker}
     return subprocess.Popen(
         [sys.executable, "-m", "ressearch", *command],
@@ -85,6 +140,7 @@ def start(command: list[str], marker: str) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -98,64 +154,80 @@ def sweep(marker: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def torment(
-    text: str, directory: Path, kills: int, kinds: list[str], chance: random.Random, longest: float = 20
-) -> Counter[str]:
-    """Run a study, kill and resume it until it is done; returns what was killed how often.
+def torment(text: str, directory: Path, shots: Sequence[Shot] = ()) -> list[Shot]:
+    """Run a study, end and resume it until it is complete; returns the shots that were fired.
 
     Args:
         text: the study file.
         directory: to run it in.
-        kills: how many at most.
-        kinds: what may be killed: driver, worker, node.
-        chance: draws the moments.
-        longest: most seconds from a start to its first kill.
+        shots: in order; those that are left when the study is complete are not fired.
+
+    Raises AssertionError if the study ends otherwise than by what was done to it.
     """
     file = directory.with_suffix(".yaml")
     file.write_text(text, encoding="utf-8")
-    done: Counter[str] = Counter()
-    command = ["run", str(file), "--out", str(directory)]
-    for _ in range(10 * kills + 10):
+    waiting, fired = list(shots), []
+    for _ in range(10 * len(shots) + 10):
+        is_resumed = (directory / "run.json").is_file()  # else it was ended before anything was written
+        command = ["resume", str(directory)] if is_resumed else ["run", str(file), "--out", str(directory)]
         marker = uuid.uuid4().hex
+        began = time.monotonic()
         process = start(command, marker)
-        moment = time.monotonic() + chance.uniform(1, longest)
-        kind = chance.choice(kinds)
+        due = began + waiting[0].seconds if waiting else float("inf")
+        last = None
         while process.poll() is None:
-            time.sleep(0.1)
-            if sum(done.values()) < kills and time.monotonic() > moment:
-                pid = victim(kind, process.pid, marker)
-                if pid is not None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                        done[kind] += 1
-                moment = time.monotonic() + chance.uniform(1, 10)
-                kind = chance.choice(kinds)
+            time.sleep(0.02)
+            if time.monotonic() < due or (last is not None and last.target == "driver"):
+                continue
+            pid = victim(waiting[0].target, process.pid, marker)
+            if pid is None or process.poll() is not None:
+                continue
+            shot = waiting.pop(0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.Signals[shot.signal])
+            last = dataclasses.replace(shot, command=command[0], at=round(time.monotonic() - began, 2))
+            fired.append(last)
+            due = time.monotonic() + waiting[0].seconds if waiting else float("inf")
         error = process.communicate()[1]
         sweep(marker)
+        if last is not None:
+            fired[-1] = dataclasses.replace(last, exit_code=process.returncode)
         if process.returncode == 0:
-            return done
-        if "Traceback" in error and process.returncode == 2:
-            raise AssertionError(error)
-        if (directory / "run.json").is_file():
-            command = ["resume", str(directory)]
-        elif directory.exists():  # killed before anything was written
-            for left in directory.iterdir():
-                left.unlink()
+            return fired
+        _require_expected(process.returncode, error, last, directory)
     raise AssertionError(f"the study did not end; last message: {error}")
 
 
+def _require_expected(code: int, error: str, last: Shot | None, directory: Path) -> None:
+    """Raise AssertionError if a process ended otherwise than its last shot says, or said something else besides."""
+    if last is None:
+        raise AssertionError(f"ended by itself with {code}: {error}")
+    lines = error.strip().splitlines()
+    if last.target == "driver":
+        is_expected = code == CODES[last.signal] and len(lines) == (0 if last.signal == "SIGKILL" else 1)
+        is_named = last.signal == "SIGKILL" or not (directory / "journal.jsonl").is_file() or str(directory) in error
+    else:
+        is_expected = code in (1, 2, 130) and "Traceback" not in error  # a lost node ends the study, which is resumed
+        is_named = True
+    if not (is_expected and is_named):
+        raise AssertionError(f"{last}: ended with {code}: {error}")
+
+
 def check(directory: Path, undisturbed: Path | None) -> dict[str, Any]:
-    """Count what was lost or doubled, and compare with the undisturbed run."""
-    trials, curves = load(directory)
-    run = load(directory).run
+    """Count what was lost or doubled, by the journal itself, and compare with the undisturbed run."""
+    results = load(directory)
+    trials, curves = results
+    lines = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
+    ends = Counter(one["trial"] for one in lines if one["event"] == "end" and one["status"] != "interrupted")
     searched = trials[trials["phase"] == "search"]
-    planned = run["planned_trials"]
-    numbers = Counter(searched["trial"])
+    plans = {one["phase"]: one["trials"] for one in lines if one["event"] == "plan"}
+    planned = [*range(results.run["planned_trials"]), *(number for numbers in plans.values() for number in numbers)]
     epochs = curves.groupby(["trial", "seed"])["epoch"].agg(["count", "max"])
     found = {
         "trials": len(trials),
-        "lost": planned - len(numbers) + int(trials["status"].isin(["running", "interrupted"]).sum()),
-        "doubled": sum(count - 1 for count in numbers.values())
+        "lost": len(set(planned) - set(ends)) + (not results.progress.is_complete),
+        "doubled": sum(count - 1 for count in ends.values())
+        + len(set(ends) - set(planned))
         + len(searched)
         - len(searched.drop_duplicates(["name", "lr"])),
         "epochs_lost": int((epochs["max"] - epochs["count"]).clip(lower=0).sum()),
@@ -165,16 +237,12 @@ def check(directory: Path, undisturbed: Path | None) -> dict[str, Any]:
     }
     if undisturbed is not None:
         columns = ["trial", "phase", "name", "status", "epochs", "val_accuracy", "val_loss", "test_accuracy"]
-        before = load(undisturbed).trials
+        before = load(undisturbed)
+        order = ["trial", "seed", "epoch"]
+        one, other = (each.curves.drop(columns="seconds").sort_values(order) for each in (results, before))
         found["equal_to_undisturbed"] = bool(
-            trials[columns].equals(before[columns])
-            and pd.DataFrame(
-                curves.drop(columns="seconds").sort_values(["trial", "seed", "epoch"], ignore_index=True)
-            ).equals(
-                load(undisturbed)
-                .curves.drop(columns="seconds")
-                .sort_values(["trial", "seed", "epoch"], ignore_index=True)
-            )
+            trials[columns].equals(before.trials[columns])
+            and one.reset_index(drop=True).equals(other.reset_index(drop=True))
         )
     return found
 
@@ -186,54 +254,54 @@ def worst(checks: list[dict[str, Any]]) -> dict[str, Any]:
     return {**total, "equal_to_undisturbed": None if None in equal else all(equal)}
 
 
+def torment_rounds(name: str, shots: list[Shot], folder: Path) -> dict[str, Any]:
+    """Run a study in as many rounds as it takes for all shots to be fired; returns its row of the results."""
+    undisturbed = None
+    if name in REPEATABLE:
+        undisturbed = folder / f"{name}-undisturbed"
+        torment(STUDIES[name], undisturbed)
+    fired: list[Shot] = []
+    checks: list[dict[str, Any]] = []
+    while len(fired) < len(shots):
+        directory = folder / f"{name}-{len(checks)}"
+        fired += torment(STUDIES[name], directory, shots[len(fired) :])
+        checks.append(check(directory, undisturbed))
+    return {
+        "rounds": len(checks),
+        "signals": dict(sorted(Counter(f"{shot.signal} {shot.target}" for shot in fired).items())),
+        "early": sum(shot.at <= EARLY for shot in fired),
+        **worst(checks),
+        "shots": [dataclasses.asdict(shot) for shot in fired],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--kills", type=int, default=24, help="in all [24]")
+    parser.add_argument("--moments", type=int, default=64, help="in all [64]")
     parser.add_argument("--studies", nargs="+", choices=list(STUDIES), default=list(STUDIES))
-    parser.add_argument(
-        "--kinds", nargs="+", choices=["driver", "worker", "node"], default=["driver", "worker", "node"]
-    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments [0]")
     parser.add_argument("--save", action="store_true", help="write results/faults.json")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     rows = {}
-    print(
-        f"{'study':<8}{'kills':<34}{'trials':>7}{'lost':>6}{'doubled':>9}{'epochs lost':>13}{'doubled':>9}{'equal':>7}"
-    )
+    share = -(-arguments.moments // len(arguments.studies))
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.studies:
-            undisturbed = None
-            if name in REPEATABLE:
-                undisturbed = Path(folder) / f"{name}-undisturbed"
-                torment(STUDIES[name], undisturbed, 0, ["driver"], chance)
-            share = -(-arguments.kills // len(arguments.studies))
-            killed: Counter[str] = Counter()
-            checks: list[dict[str, Any]] = []
-            while sum(killed.values()) < share:
-                directory = Path(folder) / f"{name}-{len(checks)}"
-                killed += torment(STUDIES[name], directory, share - sum(killed.values()), arguments.kinds, chance)
-                checks.append(check(directory, undisturbed))
-            row = {"rounds": len(checks), "kills": dict(killed), **worst(checks)}
-            rows[name] = row
-            said = ", ".join(f"{count} {kind}" for kind, count in sorted(killed.items()))
-            print(
-                f"{name:<8}{said:<34}{row['trials']:>7}{row['lost']:>6}{row['doubled']:>9}{row['epochs_lost']:>13}"
-                f"{row['epochs_doubled']:>9}{row['equal_to_undisturbed']!s:>7}",
-                flush=True,
-            )
+            row = rows[name] = torment_rounds(name, shots_of(share, chance), Path(folder))
+            print(json.dumps({name: {key: value for key, value in row.items() if key != "shots"}}), flush=True)
+    ways: Counter[str] = sum((Counter(row["signals"]) for row in rows.values()), Counter())
+    print(", ".join(f"{count} {way}" for way, count in sorted(ways.items())))
     if arguments.save:
         from common import save
 
-        save("faults", {"command": f"python benchmarks/faults.py --kills {arguments.kills}", "rows": rows})
+        command = f"python benchmarks/faults.py --moments {arguments.moments}"
+        save(
+            "faults",
+            {"command": command, "moments": sum(ways.values()), "ways": dict(sorted(ways.items())), "rows": rows},
+        )
+    counted = ("lost", "doubled", "epochs_lost", "epochs_doubled")
     bad = [
-        name
-        for name, row in rows.items()
-        if row["lost"]
-        or row["doubled"]
-        or row["epochs_lost"]
-        or row["epochs_doubled"]
-        or row["equal_to_undisturbed"] is False
+        name for name, row in rows.items() if any(row[key] for key in counted) or row["equal_to_undisturbed"] is False
     ]
     sys.exit(f"not as it should be: {', '.join(bad)}" if bad else 0)
 

@@ -338,6 +338,7 @@ def export(
     if not out.parent.is_dir():
         raise RessearchError(f"{out}: no directory {out.parent}")
     _require_free(out, force)
+    exporting.require_writable(out)
     if trial is None:
         trial = pick_network(directory, max_params, max_macs, max_activations).trial
     classifier, accuracy = exporting.train(directory, trial)

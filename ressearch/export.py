@@ -226,6 +226,17 @@ def require_format(path: str | Path) -> str:
     return suffix
 
 
+def require_writable(path: str | Path) -> None:
+    """Raise ArchitectureError if a file cannot be made at a path; to be asked before anything is trained for it."""
+    file = Path(path)
+    part = file.with_name(f".{file.stem}.{os.getpid()}.part{file.suffix}")
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise ArchitectureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
 def save(classifier: Classifier, path: str | Path) -> None:
     """Write a trained classifier in the format of the file's suffix, one of `FORMATS`; any batch size.
 
@@ -234,6 +245,7 @@ def save(classifier: Classifier, path: str | Path) -> None:
     Raises ArchitectureError as `require_format`, or where the file cannot be written.
     """
     suffix, file = require_format(path), Path(path)
+    require_writable(path)
     part = file.with_name(f".{file.stem}.{os.getpid()}.part{suffix}")
     try:
         _WRITERS[suffix](classifier.cpu().eval(), part)

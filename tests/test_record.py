@@ -211,9 +211,6 @@ def test_a_run_file_of_the_wrong_type_is_named_by_every_command(
     assert len(said.splitlines()) == 1
 
 
-ROW = {"depth": 8, "params": 1, "macs": 1}
-
-
 def run_of(**search: Any) -> dict[str, Any]:
     return {"name": "s", "planned_trials": 3, "study": {"search": search}, "record": 2}
 

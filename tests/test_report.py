@@ -71,3 +71,29 @@ def test_report_needs_a_study(tmp_path: Path) -> None:
         ressearch.report(tmp_path / "x")
     with pytest.raises(StudyError, match="holds no study"):
         ressearch.report(tmp_path)
+
+
+def test_a_report_that_was_interrupted_is_made_anew_and_leaves_nothing(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ressearch.report import page
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    real = page._write_files
+    monkeypatch.setattr(page, "_write_files", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ressearch.report(small_run)
+    assert not (small_run / "report").exists()
+    (small_run / "report" / ".unfinished" / "figures").mkdir(parents=True)  # as a kill leaves it
+    monkeypatch.setattr(page, "_write_files", real)
+    first = ressearch.report(small_run)
+    assert sorted(one.name for one in first.parent.iterdir()) == ["figures", "report.html", "report.md", "tables"]
+    text = first.read_text()
+    monkeypatch.setattr(page, "_write_files", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ressearch.report(small_run)
+    assert first.read_text() == text
+    monkeypatch.setattr(page, "_write_files", real)
+    ressearch.report(small_run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import filelock
 import pytest
 import torch
-from faults import check, torment
+from faults import Shot, check, torment
 
 import ressearch
 from ressearch import Architecture, Study, load
@@ -249,14 +248,15 @@ def test_a_resumed_random_search_proposes_what_an_undisturbed_one_does(tmp_path:
     assert [one["architecture"] for one in proposals] + later == whole
 
 
-def test_a_study_survives_kills_of_its_driver_and_a_worker(tmp_path: Path) -> None:
+def test_a_study_survives_the_ends_of_its_driver_and_a_worker(tmp_path: Path) -> None:
     text = "name: grid\nspace: {grid: {depth: [8, 14, 20], width: [4, 6]}}\ndata: {name: synthetic}\n"
     text += "recipe: {epochs: 150, seeds: 2}\n"
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    torment(text, undisturbed, 0, ["driver"], random.Random(0))
-    kills = torment(text, killed, 2, ["driver", "worker"], random.Random(1), longest=9)
-    found = check(killed, undisturbed)
-    assert sum(kills.values()) >= 1
+    undisturbed, ended = tmp_path / "undisturbed", tmp_path / "ended"
+    assert torment(text, undisturbed) == []
+    shots = [Shot(2, "SIGKILL", "driver"), Shot(6, "SIGKILL", "worker"), Shot(2, "SIGKILL", "driver")]
+    fired = torment(text, ended, shots)
+    assert len(fired) >= 2
+    found = check(ended, undisturbed)
     assert found.pop("trials") == 6
     assert found.pop("equal_to_undisturbed")
     assert set(found.values()) == {0}

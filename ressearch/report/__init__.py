@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from ressearch.errors import StudyError
 from ressearch.results import load
 from ressearch.results.storage import is_url
+
+UNFINISHED = ".unfinished"
+"""The directory, in a report's, in which its files are made before they take their places."""
 
 _MARK = "· ressearch</title>"
 """What every report's HTML says, and nobody else's."""
@@ -37,13 +41,21 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
     place = Path(out) if out is not None else results.directory / "report"
     if not force:
         _require_ours(place)
-    return write(results, place)
+    try:
+        return write(results, place)
+    except PermissionError as error:
+        problem = f"{error.filename}: {(error.strerror or str(error)).lower()}"
+        raise StudyError(f"{problem}; --out names another directory for the report") from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise StudyError(f"{place}: read-only file system; --out names another directory for the report") from None
 
 
 def _require_ours(place: Path) -> None:
     """Raise StudyError if a report's files would lie among, or instead of, files that no report has."""
     try:
-        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        if not place.exists() or (place.is_dir() and all(one.name == UNFINISHED for one in place.iterdir())):
             return
         if not place.is_dir():
             raise StudyError(f"{place}: is a file; --out names a directory")

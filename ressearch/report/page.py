@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ressearch.report import plots  # noqa: F401  (registers the plots)
+from ressearch.report import (
+    UNFINISHED,
+    plots,  # noqa: F401  (registers the plots)
+)
 from ressearch.report.figures import PLOTS, Plot, style
 from ressearch.report.statistics import Interval, mean_interval, proportion_error
 from ressearch.report.tables import PageTable, csv_tables, finalists_table, page_tables
@@ -93,7 +97,9 @@ def _state(results: Results) -> str:
     of = "" if is_open else f" of {planned} planned"
     used = len(results.phase("final").trials)
     test = "the test split was not used" if not used else f"the test split scored {used} finalists, once, at the end"
-    return f"{len(searched)}{of} trials: {listed}. Accuracies are on validation data unless said; {test}."
+    missing = results.progress.missing
+    to_come = f" The study is not complete (to come: {', '.join(missing)})." if missing else ""
+    return f"{len(searched)}{of} trials: {listed}.{to_come} Accuracies are on validation data unless said; {test}."
 
 
 def _method(results: Results) -> list[str]:
@@ -208,10 +214,31 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def write(results: Results, directory: Path) -> Path:
-    """Write `report.html`, `report.md`, `figures/` and `tables/` into a directory; returns the HTML file."""
-    (directory / "figures").mkdir(parents=True, exist_ok=True)
-    (directory / "tables").mkdir(exist_ok=True)
+    """Write `report.html`, `report.md`, `figures/` and `tables/` into a directory; returns the HTML file.
+
+    They take their places once all are made, `report.html` first: a report that was interrupted is made anew.
+    """
     content = compose(results)
+    part = directory / UNFINISHED
+    is_new = not directory.exists()
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for one in ("figures", "tables"):
+            (part / one).mkdir(parents=True)
+        _write_files(results, content, part)
+        files = [file for file in part.rglob("*") if file.is_file()]
+        for file in sorted(files, key=lambda file: file.name != "report.html"):
+            target = directory / file.relative_to(part)
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if is_new and directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    return directory / "report.html"
+
+
+def _write_files(results: Results, content: Content, directory: Path) -> None:
     svgs: dict[str, Markup] = {}
     for one in content.figures:
         one.figure.savefig(directory / "figures" / f"{one.name}.png", dpi=150)
@@ -230,7 +257,6 @@ def write(results: Results, directory: Path) -> Path:
     for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "report.md")):
         text_out = environment.get_template(template).render(content=content, svgs=svgs, markdown=_markdown)
         (directory / name).write_text(text_out, encoding="utf-8")
-    return directory / "report.html"
 
 
 def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:

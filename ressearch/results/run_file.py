@@ -59,6 +59,8 @@ class _Run(_Part):
     is_complete: bool = False
     active_seconds: float | None = None
     concurrency: int | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
     record: int | None = None
 
 

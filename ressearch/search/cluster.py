@@ -70,15 +70,18 @@ def start_ray(address: str | None = None) -> None:
             raise _refusal(address, f"cannot be joined: {describe(error)[:200]}") from None
         return
     with _on_loopback():
-        ray.init(
-            address="local",
-            num_cpus=available_cpus(),
-            num_gpus=torch.cuda.device_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            object_store_memory=256 * 1024**2,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=available_cpus(),
+                num_gpus=torch.cuda.device_count(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                object_store_memory=256 * 1024**2,
+            )
+        except Exception as error:  # Ray raises a bare one where its processes do not come up, or are killed
+            raise ResourceError(f"Ray did not start on this machine: {describe(error)[:200]}") from None
 
 
 @contextlib.contextmanager

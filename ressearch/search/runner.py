@@ -27,6 +27,7 @@ import torch
 
 from ressearch import durable, signals
 from ressearch.errors import StudyError
+from ressearch.remote import describe
 from ressearch.results.progress import progress
 from ressearch.results.run_file import LOCK_FILE, RUN_FILE, STUDY_FILE, read_run, require_study, write_run
 from ressearch.results.schema import is_open
@@ -282,6 +283,7 @@ def _is_untouched(directory: Path, study: Study) -> bool:
 
 def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots) -> str | None:
     """Run one phase with Tune until it ends or is to end. Returns why it failed, if it did."""
+    import ray.exceptions
     from ray import tune
     from ray.tune.stopper import CombinedStopper
 
@@ -333,8 +335,11 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
             verbose=0,
         ),
     )
-    with _pending(phase.at_once), signals.noted():
-        tuner.fit()
+    try:
+        with _pending(phase.at_once), signals.noted():
+            tuner.fit()
+    except ray.exceptions.RayError as error:
+        return f"Ray's node ended ({describe(error)[:200]})"
     if ledger.spent is not None:
         _end_spent(store, phase, ledger.spent)
     elif searcher.has_ended(store) and phase.name == "search":
