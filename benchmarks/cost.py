@@ -21,7 +21,7 @@ from common import save
 from torch.utils.flop_counter import FlopCounterMode
 
 from ressearch import Architecture, build, cost
-from ressearch.families import widths_for
+from ressearch.networks.families import widths_for
 
 SHAPE = (3, 32, 32)
 

@@ -83,7 +83,7 @@ class StandInEngine:
 
     def __init__(self, architecture: Any, splits: Any, classes: int, recipe: Any) -> None:
         from ressearch import build
-        from ressearch.cost import input_channels
+        from ressearch.networks.cost import input_channels
 
         self._network = build(architecture, input_channels(tuple(splits.train.inputs.shape[1:])), classes)
         self.is_finished, self.groups = True, [self]

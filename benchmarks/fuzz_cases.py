@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ressearch.presets import PRESETS
+from ressearch.networks.presets import PRESETS
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

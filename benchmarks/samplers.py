@@ -30,9 +30,9 @@ import optuna
 from common import save
 
 from ressearch import Architecture, Study
-from ressearch.cost import cost
 from ressearch.errors import ArchitectureError, BudgetError
-from ressearch.report.statistics import mean_interval
+from ressearch.networks.cost import cost
+from ressearch.reporting.statistics import mean_interval
 from ressearch.search.proposer import Proposer
 from ressearch.search.samplers import SAMPLERS
 

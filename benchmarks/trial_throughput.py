@@ -32,10 +32,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from ressearch import Architecture, build
-from ressearch.cost import input_channels
 from ressearch.data import Split, Splits, load_dataset, split
 from ressearch.data.files import read_idx
-from ressearch.families import depths_for, widths_for
+from ressearch.networks.cost import input_channels
+from ressearch.networks.families import depths_for, widths_for
 from ressearch.training import Engine, Recipe
 from ressearch.training.replicates import learning_rate
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ressearch.architecture import Architecture
-    from ressearch.cost import Cost, cost
     from ressearch.errors import RessearchError
-    from ressearch.network import build, plan
-    from ressearch.pick import pick
-    from ressearch.presets import presets
-    from ressearch.report import report
+    from ressearch.networks.architecture import Architecture
+    from ressearch.networks.build import build
+    from ressearch.networks.cost import Cost, cost
+    from ressearch.networks.plan import plan
+    from ressearch.networks.presets import presets
+    from ressearch.reporting import report
     from ressearch.results import load
+    from ressearch.results.picking import pick
     from ressearch.search.runner import resume
     from ressearch.search.study import Study
-    from ressearch.space import SearchSpace
+    from ressearch.spaces.space import SearchSpace
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,18 +42,18 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Architecture": "ressearch.architecture",
-    "Cost": "ressearch.cost",
+    "Architecture": "ressearch.networks.architecture",
+    "Cost": "ressearch.networks.cost",
     "RessearchError": "ressearch.errors",
-    "SearchSpace": "ressearch.space",
+    "SearchSpace": "ressearch.spaces.space",
     "Study": "ressearch.search.study",
-    "build": "ressearch.network",
-    "cost": "ressearch.cost",
+    "build": "ressearch.networks.build",
+    "cost": "ressearch.networks.cost",
     "load": "ressearch.results",
-    "pick": "ressearch.pick",
-    "plan": "ressearch.network",
-    "presets": "ressearch.presets",
-    "report": "ressearch.report",
+    "pick": "ressearch.results.picking",
+    "plan": "ressearch.networks.plan",
+    "presets": "ressearch.networks.presets",
+    "report": "ressearch.reporting",
     "resume": "ressearch.search.runner",
 }
 
@@ -67,16 +67,6 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-class _Package(ModuleType):
-    """Keeps `ressearch.cost`, `ressearch.pick`, `ressearch.presets` and `ressearch.report` the functions.
-
-    Python binds a submodule to its package when it is first imported; here the function of the same name is bound.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("cost", "pick", "presets", "report") and isinstance(value, ModuleType):
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    """Return every public name, imported yet or not."""
+    return sorted({*globals(), *__all__})

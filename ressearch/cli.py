@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ressearch import defects, signals
-from ressearch.architecture import Architecture
-from ressearch.cost import breakdown, cost
 from ressearch.errors import ArchitectureError, RessearchError, nearest
-from ressearch.layers import Shape
 from ressearch.limits import LARGEST_BATCH, LARGEST_SIDE, short
-from ressearch.presets import PRESETS, published_input
-from ressearch.skips import SKIPS
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import breakdown, cost
+from ressearch.networks.presets import PRESETS, published_input
+from ressearch.networks.skips import SKIPS
+from ressearch.shapes import Shape
 from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count, parse_count
 
@@ -285,7 +285,7 @@ def status(directory: str, as_json: bool) -> None:
 @_force
 def report(directory: str, out: Path | None, force: bool) -> None:
     """Write the report of a study: HTML, Markdown, figures and CSV tables."""
-    from ressearch.report import report as write_report
+    from ressearch.reporting import report as write_report
 
     _say(str(write_report(directory, out, force)))
 
@@ -300,7 +300,7 @@ def pick(
     directory: str, max_params: int | None, max_macs: int | None, max_activations: int | None, as_json: bool
 ) -> None:
     """Choose the best network of a study within a budget."""
-    from ressearch.pick import pick as pick_network
+    from ressearch.results.picking import pick as pick_network
 
     chosen = pick_network(directory, max_params, max_macs, max_activations)
     if as_json:
@@ -332,7 +332,7 @@ def export(
 ) -> None:
     """Train the picked network once more and write it to a file."""
     from ressearch import export as exporting
-    from ressearch.pick import pick as pick_network
+    from ressearch.results.picking import pick as pick_network
 
     exporting.require_format(out)
     if not out.parent.is_dir():
@@ -546,7 +546,7 @@ def _style_line(architecture: Architecture) -> str:
 
 
 def _draw(architecture: Architecture, shape: Shape, classes: int | None, title: str, file: Path) -> None:
-    from ressearch.report.diagram import draw
+    from ressearch.reporting.diagram import draw
 
     figure = draw(architecture, shape, classes, title)
     try:

@@ -29,11 +29,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ressearch.architecture import Architecture
-from ressearch.cost import input_channels
 from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
-from ressearch.layers import Shape, SqueezeExciteModule
-from ressearch.network import ResidualNetwork, ResidualUnit, build
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.build import build
+from ressearch.networks.cost import input_channels
+from ressearch.networks.layers import SqueezeExciteModule
+from ressearch.networks.module import ResidualNetwork, ResidualUnit
+from ressearch.shapes import Shape
 
 _STEMS = {"imagenet": ("conv1", "bn1"), "deep": ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")}
 

@@ -11,13 +11,14 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ressearch import Architecture, build, cost
-from ressearch.blocks import BLOCKS, SE_POSITIONS
-from ressearch.cost import Cost, input_channels
 from ressearch.errors import ArchitectureError
-from ressearch.layers import ACTIVATIONS, NORMS, Shape
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS, skip_options
-from ressearch.stems import STEMS
+from ressearch.networks.blocks import BLOCKS, SE_POSITIONS
+from ressearch.networks.cost import Cost, input_channels
+from ressearch.networks.layers import ACTIVATIONS, NORMS
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS, skip_options
+from ressearch.networks.stems import STEMS
+from ressearch.shapes import Shape
 
 OPTION_VALUES: dict[str, list[float]] = {
     "alpha": [0.1, 0.5, 1.5],

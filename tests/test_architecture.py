@@ -4,7 +4,7 @@ import pytest
 
 from ressearch import Architecture, presets
 from ressearch.errors import ArchitectureError
-from ressearch.families import depths_for, widths_for
+from ressearch.networks.families import depths_for, widths_for
 
 
 @pytest.mark.parametrize("name", presets())

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ressearch.blocks import BLOCKS
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS
-from ressearch.stems import STEMS
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS
+from ressearch.networks.stems import STEMS
 from ressearch.training import choose
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,12 @@ from profiles import examples
 from strategies import architectures, counted, input_shape, networks, saved_numbers, without_memory
 
 from ressearch import Architecture, cost, plan
-from ressearch.cost import Budget, Cost, breakdown
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Layer, Norm, Shape
-from ressearch.network import Chain, Residual
-from ressearch.presets import PRESETS
+from ressearch.networks.cost import Budget, Cost, breakdown
+from ressearch.networks.layers import Layer, Norm
+from ressearch.networks.plan import Chain, Residual
+from ressearch.networks.presets import PRESETS
+from ressearch.shapes import Shape
 from ressearch.units import format_count, parse_count
 
 FIGURES = json.loads((Path(__file__).parent / "published.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 
 from ressearch import Study, load, pick, report
 from ressearch.errors import StudyError
-from ressearch.report import run_facts
+from ressearch.reporting import run_facts
 from ressearch.results.run_file import read_run
 from ressearch.results.schema import architecture_columns, architecture_of
 from ressearch.search import optuna_file

@@ -10,7 +10,7 @@ import torch
 
 from ressearch import Architecture, Study, cost
 from ressearch.cli import main
-from ressearch.cost import Cost
+from ressearch.networks.cost import Cost
 from ressearch.search import estimate
 from ressearch.search.estimate import PhasePlan, phase_plans
 

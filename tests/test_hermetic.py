@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ressearch.cache import cache_directory
 from ressearch.data import files
-from ressearch.training import remembered
 
 ROOT = Path(__file__).parents[1]
 SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -31,7 +31,7 @@ def test_tests_and_their_processes_see_an_empty_home() -> None:
         assert child[name] == os.environ[name] == value
     assert Path.home() == Path(home)
     assert Path(os.path.expanduser("~")).is_relative_to(home)
-    assert remembered.directory().is_relative_to(home)
+    assert cache_directory().is_relative_to(home)
 
 
 def test_what_a_user_has_set_does_not_reach_the_tests() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from ressearch import Architecture, SearchSpace, Study, cost, limits, pick, report
 from ressearch.cli import cli, main
-from ressearch.cost import Budget
 from ressearch.errors import ArchitectureError, BudgetError, ResourceError, RessearchError, StudyError
 from ressearch.limits import ARCHITECTURE
+from ressearch.networks.cost import Budget
 from ressearch.search import memory
 from ressearch.search.resources import Slots
 from ressearch.units import parse_count, parse_duration, parse_size

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import ressearch
+from ressearch.cache import cache_directory
 from ressearch.data import Place, Resident, load_dataset, registry, split, spool, training_batches
 from ressearch.search.trial import from_arrays, to_arrays
 
@@ -63,7 +64,7 @@ def test_unpacked_arrays_lie_in_a_file_that_ends_with_them(last_channel: Path, p
     data = load_dataset(f"npz:{last_channel}")
     assert data.place is not None
     file = Path(data.place.path)
-    assert file.is_relative_to(spool.cache())
+    assert file.is_relative_to(cache_directory())
     assert np.array_equal(data.inputs.numpy(), pixels // 64)
     registry._loaded.cache_clear()
     del data
@@ -160,7 +161,7 @@ def test_files_of_a_killed_process_are_removed_by_the_next(tmp_path: Path) -> No
     busy.mkdir()
     with filelock.FileLock(busy / "lock"):
         look = "from ressearch.data import spool; import json, os; spool.new_file(9); "
-        look += "print(json.dumps(os.listdir(spool.cache() / 'spool')))"
+        look += "print(json.dumps(os.listdir(cache_directory() / 'spool')))"
         found = subprocess.run([sys.executable, "-c", look], env=environment, check=True, capture_output=True)
     names = json.loads(found.stdout)
     assert left.name not in names

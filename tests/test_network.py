@@ -9,9 +9,10 @@ from strategies import networks
 from torch import nn
 
 from ressearch import Architecture, build, plan
-from ressearch.cost import input_channels
-from ressearch.layers import Activation, Norm, Shape
-from ressearch.network import ResidualUnit
+from ressearch.networks.cost import input_channels
+from ressearch.networks.layers import Activation, Norm
+from ressearch.networks.module import ResidualUnit
+from ressearch.shapes import Shape
 
 
 def units(network: nn.Module) -> list[ResidualUnit]:

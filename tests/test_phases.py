@@ -12,7 +12,7 @@ import pytest
 import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
-from ressearch.report.statistics import hypervolume
+from ressearch.reporting.statistics import hypervolume
 from ressearch.search.ledger import Ledger
 from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.proposer import Proposer
@@ -366,7 +366,7 @@ def test_networks_beyond_latency_or_memory_are_never_proposed(monkeypatch: pytes
 
 
 def test_latency_is_measured() -> None:
-    from ressearch.cost import measure_latency
+    from ressearch.networks.cost import measure_latency
 
     small, large = (Architecture(depths=(n, n), widths=(8, 16)) for n in (1, 12))
     quick, slow = (measure_latency(one, (1, 16, 16), 3) for one in (small, large))

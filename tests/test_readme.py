@@ -18,18 +18,18 @@ from sklearn.datasets import load_digits
 
 import ressearch
 from ressearch import Architecture, SearchSpace, Study
-from ressearch.blocks import BLOCKS
 from ressearch.cli import cli, main
 from ressearch.errors import StudyError
-from ressearch.presets import PRESETS
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.presets import PRESETS
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS
+from ressearch.networks.stems import STEMS
 from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.resources import trial_resources
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS
 from ressearch.search.study import Constraints
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS
-from ressearch.stems import STEMS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ressearch import Architecture
-from ressearch.blocks import BLOCKS
 from ressearch.data import Resident, Split
 from ressearch.errors import ArchitectureError
-from ressearch.layers import NORMS
-from ressearch.network import build, build_replicates
-from ressearch.replicated import replicate_state
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.build import build, build_replicates
+from ressearch.networks.layers import NORMS
+from ressearch.networks.replicated import replicate_state
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS
 from ressearch.training import Recipe
 from ressearch.training.replicates import Replicates
 

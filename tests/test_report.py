@@ -11,7 +11,7 @@ from scipy import stats
 
 import ressearch
 from ressearch.errors import StudyError
-from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
+from ressearch.reporting.statistics import difference_interval, mean_interval, pareto_front
 
 
 def test_mean_interval_is_students() -> None:
@@ -76,7 +76,7 @@ def test_report_needs_a_study(tmp_path: Path) -> None:
 def test_a_report_that_was_interrupted_is_made_anew_and_leaves_nothing(
     small_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ressearch.report import page
+    from ressearch.reporting import page
 
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt

@@ -17,15 +17,15 @@ from optuna.trial import TrialState
 from profiles import examples
 
 from ressearch import Architecture, SearchSpace, Study
-from ressearch.answers import answers_of
-from ressearch.cost import cost
 from ressearch.errors import StudyError
+from ressearch.networks.cost import cost
 from ressearch.results.schema import architecture_columns
 from ressearch.search import samplers
 from ressearch.search.neighbours import neighbour
 from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.proposer import Proposer
 from ressearch.search.samplers import SAMPLERS
+from ressearch.spaces.answers import answers_of
 
 SMALL = {"depth": [8, 14], "width": {"low": 4, "high": 9}, "skip": ["none", "identity"], "kernel_size": [1, 3]}
 TINY = {"depth": [8, 14], "width": {"low": 4, "high": 6}, "skip": ["none", "identity"]}
@@ -212,8 +212,8 @@ def test_tpe_finds_the_best_of_960_points_that_random_search_misses() -> None:
 @examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, NUMBERS, CONDITIONAL]))
 def test_a_neighbour_differs_by_the_answers_that_were_changed(seed: int, space: dict[str, Any]) -> None:
-    from ressearch.proposals import RandomTrial
     from ressearch.search.neighbours import Noted
+    from ressearch.spaces.trials import RandomTrial
 
     searched = SearchSpace(space, input_shape=(1, 8, 8), num_classes=3)
     first = Noted(RandomTrial(seed))
@@ -229,7 +229,7 @@ def test_a_neighbour_differs_by_the_answers_that_were_changed(seed: int, space: 
 @examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, NUMBERS, CONDITIONAL]))
 def test_a_network_of_a_space_can_be_said_in_its_answers(seed: int, space: dict[str, Any]) -> None:
-    from ressearch.proposals import Answers
+    from ressearch.spaces.trials import Answers
 
     searched = SearchSpace(space, input_shape=(1, 8, 8), num_classes=3)
     network = searched.sample(1, seed)[0]

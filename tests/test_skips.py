@@ -12,14 +12,14 @@ from strategies import networks
 from torch import Tensor, nn
 
 from ressearch import Architecture, build
-from ressearch.architecture import CHOICES
-from ressearch.attention import SelfAttention
-from ressearch.blocks import BLOCKS
-from ressearch.cost import input_channels
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Shape
-from ressearch.network import ResidualNetwork, ResidualUnit
-from ressearch.skips import SKIPS, weighted_modules
+from ressearch.networks.architecture import CHOICES
+from ressearch.networks.attention import SelfAttention
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.cost import input_channels
+from ressearch.networks.module import ResidualNetwork, ResidualUnit
+from ressearch.networks.skips import SKIPS, weighted_modules
+from ressearch.shapes import Shape
 
 STYLES = sorted(set(SKIPS) - {"none", "dense"})
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from profiles import examples
 
 from ressearch import Architecture, SearchSpace, build, cost
-from ressearch.blocks import BLOCKS
 from ressearch.errors import BudgetError, RessearchError, SpaceError
-from ressearch.families import regnet
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.families import regnet
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS
 
 
 def test_grid_order_is_the_files_last_key_fastest() -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from ressearch import Architecture, Study, load
-from ressearch.cost import cost
 from ressearch.errors import StudyError
-from ressearch.report.tables import page_tables
+from ressearch.networks.cost import cost
+from ressearch.reporting.tables import page_tables
 from ressearch.results.schema import macs_trained
 from ressearch.search.advice import warnings_of
 from ressearch.search.phases import _drawn
@@ -38,7 +38,7 @@ def proposed(proposer: Proposer, trials: int) -> list[Architecture]:
 def told(proposer: Proposer) -> dict[Architecture, float]:
     """What the sampler was told of other studies: values by network."""
     assert proposer.sampling is not None
-    from ressearch.proposals import Answers
+    from ressearch.spaces.trials import Answers
 
     trials = [one for one in proposer.sampling.optuna_study.get_trials() if "trial" not in one.user_attrs]
     space = proposer._study.search_space

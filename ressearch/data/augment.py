@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ressearch.errors import DataError, nearest
-from ressearch.layers import Shape
+from ressearch.shapes import Shape
 
 Draws = tuple[Tensor, ...]
 

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ressearch.cache import default_directory
 from ressearch.errors import DataError
 
 IDX_FILES = {
@@ -113,7 +114,7 @@ def home() -> Path:
     """Return where `fetch` puts data sets: ``RESSEARCH_DATA``, else ``~/.cache/ressearch/data``."""
     if (chosen := os.environ.get("RESSEARCH_DATA")) is not None:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ressearch" / "data"
+    return default_directory() / "data"
 
 
 def shared() -> list[Path]:

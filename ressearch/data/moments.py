@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ressearch.cache import cache_directory
 from ressearch.data.lazy import Lazy
-from ressearch.data.spool import cache
 
 _BLOCK = 2**18
 """Numbers of a block: as few as the processor's cache holds, which is ten times as fast as blocks of megabytes."""
@@ -102,4 +102,4 @@ def _measure(pool: Tensor | Lazy, places: Tensor) -> tuple[Tensor, Tensor]:
 
 def _kept(pool: Lazy, places: Tensor) -> Path:
     text = f"{pool.identity()}|{hashlib.sha256(pool.indices[places.numpy()].tobytes()).hexdigest()}"
-    return cache() / "moments" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    return cache_directory() / "moments" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

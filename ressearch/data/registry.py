@@ -16,7 +16,7 @@ from torch import Tensor
 from ressearch.data.lazy import Lazy
 from ressearch.data.spool import Place, hold, stamp
 from ressearch.errors import DataError, MissingDataError, nearest
-from ressearch.layers import Shape
+from ressearch.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ressearch.cache import cache_directory
 from ressearch.errors import DataError
 
 HELD = 64 * 2**20
@@ -31,13 +32,6 @@ HELD = 64 * 2**20
 
 _ROOM = 2**28
 """Bytes of the disk that are left free."""
-
-
-def cache() -> Path:
-    """Return the cache directory: ``RESSEARCH_CACHE``, else ``~/.cache/ressearch``."""
-    if (chosen := os.environ.get("RESSEARCH_CACHE")) is not None:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ressearch"
 
 
 @dataclass(frozen=True)
@@ -148,7 +142,7 @@ def _directory() -> Path:
     global _mine
     if _mine is not None and _mine[0] == os.getpid() and _mine[1].is_dir():
         return _mine[1]
-    above = cache() / "spool"
+    above = cache_directory() / "spool"
     above.mkdir(parents=True, exist_ok=True)
     prefix = f"{socket.gethostname()}-"
     for other in above.glob(f"{prefix}*"):

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ressearch.results.schema import is_open
-
-if TYPE_CHECKING:
-    from ressearch.results.store import Tables
+from ressearch.results.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ressearch.architecture import Architecture
 from ressearch.errors import StudyError
+from ressearch.networks.architecture import Architecture
 
 STATUSES = {
     "running": "training now",

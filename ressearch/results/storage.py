@@ -24,10 +24,10 @@ from typing import Any
 
 import fsspec
 
+from ressearch.cache import cache_directory
 from ressearch.errors import StudyError
 from ressearch.remote import describe, patiently
 from ressearch.results.ownership import LOCK, Owner
-from ressearch.training.remembered import directory as cache
 
 _PACE, _LONGEST_PACE = 5.0, 60.0
 """Seconds between two copies of a record that grows, and at most while copying fails."""
@@ -68,7 +68,7 @@ class Mirror:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         self._system, self._path = _open(self.url)
-        self.local = cache() / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        self.local = cache_directory() / "runs" / hashlib.sha256(self.url.encode()).hexdigest()[:16]
         self.problem: str | None = None
         self._copied: dict[str, tuple[int, int]] = {}
         self._next, self._pace = 0.0, _PACE

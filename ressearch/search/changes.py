@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ressearch.errors import StudyError
 from ressearch.results.run_file import STUDY_FILE
-from ressearch.results.store import Tables
+from ressearch.results.tables import Tables
 from ressearch.search import documents
 from ressearch.search.study import Study
 

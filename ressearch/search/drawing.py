@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ressearch.answers import answers_of
-from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.limits import LISTED_POINTS
-from ressearch.proposals import Answers, RandomTrial, Trial
-from ressearch.proposals import Path as Walk
+from ressearch.networks.architecture import Architecture
 from ressearch.search.neighbours import Noted
 from ressearch.search.study import Study
+from ressearch.spaces.answers import answers_of
+from ressearch.spaces.trials import Answers, RandomTrial, Trial
+from ressearch.spaces.trials import Path as Walk
 
 _DRAWS, _RARE_DRAWS = 200, 20_000
 """How many draws may be refused before what is left of a small space is listed, or of a large one none is found."""

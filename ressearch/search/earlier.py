@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ressearch.answers import complete
-from ressearch.architecture import Architecture
 from ressearch.errors import RessearchError
-from ressearch.proposals import Answers
+from ressearch.networks.architecture import Architecture
 from ressearch.results.schema import architecture_of
 from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.recorded import recipe_values
 from ressearch.search.study import OBJECTIVES, Study
+from ressearch.spaces.answers import complete
+from ressearch.spaces.trials import Answers
 
 _SHARE = 10
 """One in so many trials may go to the best networks of earlier studies that are not comparable."""

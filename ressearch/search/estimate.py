@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from ressearch.architecture import Architecture
-from ressearch.cost import Cost, cost
 from ressearch.errors import ArchitectureError
 from ressearch.limits import LISTED_POINTS
-from ressearch.proposals import RandomTrial
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import Cost, cost
 from ressearch.search.advice import warnings_of
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
 from ressearch.search.storages import require_storage
-from ressearch.space import SearchSpace
+from ressearch.spaces.space import SearchSpace
+from ressearch.spaces.trials import RandomTrial
 from ressearch.training.choose import Choice, expect, step_seconds
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from ressearch.architecture import Architecture
-from ressearch.cost import measure_latency
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import measure_latency
 from ressearch.search.resources import trial_device
 from ressearch.search.study import Study
 

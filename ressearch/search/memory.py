@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ressearch.architecture import Architecture
-from ressearch.cost import Cost, cost
 from ressearch.errors import ResourceError
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import Cost, cost
 from ressearch.search.resources import Slots
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ressearch.proposals import Answers, RandomTrial, Trial
+from ressearch.spaces.trials import Answers, RandomTrial, Trial
 
 _SPREAD = 0.1
 """Standard deviation of a change of a continuous answer, as a share of its range."""

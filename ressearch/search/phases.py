@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ressearch.cost import cost
+from ressearch.networks.cost import cost
 from ressearch.results import Store
 from ressearch.results.schema import architecture_of, is_open, macs_trained
 from ressearch.search.drawing import Drawing, Point

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray import tune
 
-from ressearch.architecture import Architecture
-from ressearch.cost import cost
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import cost
 from ressearch.results import Store
 from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger

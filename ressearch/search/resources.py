@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from ressearch.cost import cost
 from ressearch.errors import ResourceError
+from ressearch.networks.cost import cost
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study

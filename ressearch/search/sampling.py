@@ -21,9 +21,8 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ressearch.architecture import Architecture
-from ressearch.cost import cost
-from ressearch.proposals import Answers
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import cost
 from ressearch.results.schema import architecture_of, is_open
 from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.neighbours import neighbour
@@ -31,6 +30,7 @@ from ressearch.search.optuna_file import OPTUNA_FILE, open_file
 from ressearch.search.recorded import answers_of, recipe_values
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import OBJECTIVES, Study
+from ressearch.spaces.trials import Answers
 
 _NEAR = 60
 """How many changed proposals may be refused before a network is drawn from anywhere."""

@@ -24,11 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from ressearch.answers import complete
-from ressearch.architecture import Architecture
-from ressearch.cost import Budget, cost
 from ressearch.data import Dataset, Options, Splits, find, load_or_declare, split
-from ressearch.domains import read as read_domain
 from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, StudyErrors, nearest
 from ressearch.limits import (
     LARGEST_SEED,
@@ -40,13 +36,17 @@ from ressearch.limits import (
     plain,
     short,
 )
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import Budget, cost
 from ressearch.search import documents
 from ressearch.search.callbacks import LOGGERS
 from ressearch.search.explain import complaints
 from ressearch.search.options import problem_with
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.search.storages import problem_with_url
-from ressearch.space import SearchSpace
+from ressearch.spaces.answers import complete
+from ressearch.spaces.domains import read as read_domain
+from ressearch.spaces.space import SearchSpace
 from ressearch.training.recipe import Recipe
 from ressearch.units import parse_count, parse_duration, parse_milliseconds, parse_size
 

@@ -23,9 +23,9 @@ import ray
 import torch
 from ray import tune
 
-from ressearch.architecture import Architecture
 from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import StudyError, first_line
+from ressearch.networks.architecture import Architecture
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device

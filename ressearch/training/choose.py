@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ressearch.architecture import Architecture
-from ressearch.cost import cost, input_channels
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Shape
-from ressearch.network import build_replicates
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.build import build_replicates
+from ressearch.networks.cost import cost, input_channels
+from ressearch.shapes import Shape
 from ressearch.training.recipe import Recipe
 from ressearch.training.remembered import recall, remembered
 

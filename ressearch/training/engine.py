@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from ressearch.architecture import Architecture
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Split, Splits
+from ressearch.networks.architecture import Architecture
 from ressearch.training.choose import Choice, Settle, choose
 from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe

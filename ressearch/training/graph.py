@@ -13,7 +13,7 @@ from torch import Tensor, cuda, nn
 
 from ressearch.data.batches import Batch
 from ressearch.errors import first_line
-from ressearch.replicated import Stochastic
+from ressearch.networks.replicated import Stochastic
 from ressearch.training.recipe import Recipe
 
 _EAGER_STEPS = 3

@@ -19,15 +19,10 @@ from typing import Any
 import filelock
 import torch
 
+from ressearch.cache import cache_directory
+
 _PATIENCE = 60.0
 """Seconds to wait for another process that measures the same."""
-
-
-def directory() -> Path:
-    """Return where measurements are kept."""
-    if (chosen := os.environ.get("RESSEARCH_CACHE")) is not None:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ressearch"
 
 
 def remembered(question: dict[str, Any], measure: Callable[[], Any]) -> Any:
@@ -63,7 +58,7 @@ def recall(question: dict[str, Any]) -> Any:
 def _file(question: dict[str, Any]) -> Path:
     machine = {"cpu": _cpu_model(), "cores": os.cpu_count(), "torch": torch.__version__}
     key = json.dumps({**question, **machine}, sort_keys=True)
-    return directory() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    return cache_directory() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 def _read(file: Path) -> Any:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ressearch.architecture import Architecture
-from ressearch.cost import input_channels
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
-from ressearch.network import build_replicates
-from ressearch.replicated import replicate_state, set_generators
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.build import build_replicates
+from ressearch.networks.cost import input_channels
+from ressearch.networks.replicated import replicate_state, set_generators
 from ressearch.training.graph import CapturedStep, why_not_captured
 from ressearch.training.optimizers import make_optimizer, restore_optimizer, set_learning_rate
 from ressearch.training.recipe import Recipe, Transfer

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import torch
 
-from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError
-from ressearch.network import build
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.build import build
 
 
 class Scaling(NamedTuple):

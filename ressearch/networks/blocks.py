@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ressearch.attention import Attention, heads_for
-from ressearch.combinations import NO_PIXELS, Rule, never, only
 from ressearch.errors import ArchitectureError, nearest
-from ressearch.layers import (
+from ressearch.limits import short
+from ressearch.networks.attention import Attention, heads_for
+from ressearch.networks.compatibility import NO_PIXELS, Rule, never, only
+from ressearch.networks.layers import (
     Activation,
     Conv,
     Dropout,
@@ -27,7 +28,6 @@ from ressearch.layers import (
     SqueezeExcite,
     norm_layers,
 )
-from ressearch.limits import short
 
 Branches = tuple[Layers, ...]
 
@@ -137,7 +137,7 @@ class BlockType:
 
     Attributes:
         branches: the function that writes its layers.
-        domain: the kind of input it works on, a key of `ressearch.layers.DOMAINS`.
+        domain: the kind of input it works on, a key of `ressearch.shapes.DOMAINS`.
         defaults: what Architecture's fields are where nobody sets them: the published values.
         rules: which values of other fields have a meaning with it.
         after: what ``norm_order: post`` puts after the addition: an activation, a norm, or nothing.

@@ -2,8 +2,8 @@
 
 A layer maps a *shape* (without the batch) to a shape: images are ``(channels, height, width)``, vectors
 ``(features,)``, sequences ``(tokens, features)``; which of the three a network works on is its *domain*. Blocks, stems
-and heads are tuples of layers; `ressearch.network` turns them into modules and `ressearch.cost` sums what they cost,
-so no network's shape is stated twice.
+and heads are tuples of layers; `ressearch.networks.module` turns them into modules and `ressearch.cost` sums what they
+cost, so no network's shape is stated twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ressearch.errors import ArchitectureError
-from ressearch.replicated import (
+from ressearch.networks.replicated import (
     DropoutModule,
     ReplicatedLayerNorm,
     ReplicatedLinear,
@@ -28,15 +28,7 @@ from ressearch.replicated import (
     split_replicates,
     spread,
 )
-
-Shape = tuple[int, ...]
-
-DOMAINS: dict[str, tuple[str, ...]] = {
-    "image": ("channels", "height", "width"),
-    "vector": ("features",),
-    "sequence": ("tokens", "features"),
-}
-"""The kinds of input, with the axes of one input's shape."""
+from ressearch.shapes import Shape
 
 
 class Cost(NamedTuple):
@@ -92,7 +84,7 @@ class Layer(ABC):
         """Build the torch module; it maps ``(batch, *shape)`` to ``(batch, *output_shape)``.
 
         Args:
-            replicates: how many lie side by side along the channels (`ressearch.replicated`).
+            replicates: how many lie side by side along the channels (`ressearch.networks.replicated`).
         """
 
 

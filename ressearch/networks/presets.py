@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ressearch.architecture import Architecture
-from ressearch.families import depths_for, regnet
-from ressearch.layers import Shape
+from ressearch.networks.architecture import PRESETS, Architecture
+from ressearch.networks.families import depths_for, regnet
+from ressearch.shapes import Shape
 
 
 def _cifar_resnet(depth: int, shortcut: str) -> Architecture:
@@ -112,42 +112,45 @@ def _convnext(depths: tuple[int, ...], width: int) -> Architecture:
     return Architecture("convnext", depths, widths, skip="layerscale", stem="patch")
 
 
-PRESETS: dict[str, Architecture] = {
-    **{f"resnet{depth}-cifar": _cifar_resnet(depth, "projection") for depth in (20, 32, 44, 56, 110, 1202)},
-    **{f"resnet{depth}-a-cifar": _cifar_resnet(depth, "pad") for depth in (20, 32, 44, 56, 110, 1202)},
-    **{f"preresnet{depth}-cifar": _pre_activation_resnet(depth) for depth in (164, 1001)},
-    **{f"wrn-{depth}-{factor}-cifar": _wide_resnet(depth, factor) for depth, factor in ((16, 8), (28, 10), (40, 4))},
-    "densenet100-bc-12-cifar": _dense_bc(100, growth_rate=12),
-    **{f"resnet{depth}-imagenet": _imagenet_resnet(*_IMAGENET[depth]) for depth in _IMAGENET},
-    **{
-        f"resnet{depth}-d-imagenet": _imagenet_resnet(*_IMAGENET[depth], stem="deep", shortcut="avgpool_projection")
-        for depth in _IMAGENET
-    },
-    "wide-resnet50-2-imagenet": _imagenet_resnet(*_IMAGENET[50], bottleneck_ratio=0.5),
-    **{
-        f"resnext{name}-imagenet": _imagenet_resnet(*_IMAGENET[depth], bottleneck_ratio=ratio, group_width=groups)
-        for name, (depth, ratio, groups) in _RESNEXT.items()
-    },
-    "se-resnet50-imagenet": _imagenet_resnet(*_IMAGENET[50], se_ratio=1 / 16, se_position="outer"),
-    "convnext-tiny-imagenet": _convnext((3, 3, 9, 3), 96),
-    "convnext-small-imagenet": _convnext((3, 3, 27, 3), 96),
-    **{f"regnet{key}-imagenet": _regnet(key) for key in _REGNET},
-    # Tan and Le 2019, Table 1: strides, kernels and expansions stage by stage, a head of 1280 channels.
-    "efficientnet-b0-imagenet": Architecture(
-        "inverted",
-        (1, 2, 2, 3, 3, 4, 1),
-        (16, 24, 40, 80, 112, 192, 320),
-        strides=(1, 2, 2, 2, 1, 2, 1),
-        bottleneck_ratio=(1.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0),
-        se_ratio=0.25,
-        kernel_size=(3, 3, 5, 3, 5, 5, 3),
-        activation="silu",
-        stem="simple",
-        stem_width=32,
-        head_width=1280,
-    ),
-}
-"""Every preset by name."""
+PRESETS.update(
+    {
+        **{f"resnet{depth}-cifar": _cifar_resnet(depth, "projection") for depth in (20, 32, 44, 56, 110, 1202)},
+        **{f"resnet{depth}-a-cifar": _cifar_resnet(depth, "pad") for depth in (20, 32, 44, 56, 110, 1202)},
+        **{f"preresnet{depth}-cifar": _pre_activation_resnet(depth) for depth in (164, 1001)},
+        **{
+            f"wrn-{depth}-{factor}-cifar": _wide_resnet(depth, factor) for depth, factor in ((16, 8), (28, 10), (40, 4))
+        },
+        "densenet100-bc-12-cifar": _dense_bc(100, growth_rate=12),
+        **{f"resnet{depth}-imagenet": _imagenet_resnet(*_IMAGENET[depth]) for depth in _IMAGENET},
+        **{
+            f"resnet{depth}-d-imagenet": _imagenet_resnet(*_IMAGENET[depth], stem="deep", shortcut="avgpool_projection")
+            for depth in _IMAGENET
+        },
+        "wide-resnet50-2-imagenet": _imagenet_resnet(*_IMAGENET[50], bottleneck_ratio=0.5),
+        **{
+            f"resnext{name}-imagenet": _imagenet_resnet(*_IMAGENET[depth], bottleneck_ratio=ratio, group_width=groups)
+            for name, (depth, ratio, groups) in _RESNEXT.items()
+        },
+        "se-resnet50-imagenet": _imagenet_resnet(*_IMAGENET[50], se_ratio=1 / 16, se_position="outer"),
+        "convnext-tiny-imagenet": _convnext((3, 3, 9, 3), 96),
+        "convnext-small-imagenet": _convnext((3, 3, 27, 3), 96),
+        **{f"regnet{key}-imagenet": _regnet(key) for key in _REGNET},
+        # Tan and Le 2019, Table 1: strides, kernels and expansions stage by stage, a head of 1280 channels.
+        "efficientnet-b0-imagenet": Architecture(
+            "inverted",
+            (1, 2, 2, 3, 3, 4, 1),
+            (16, 24, 40, 80, 112, 192, 320),
+            strides=(1, 2, 2, 2, 1, 2, 1),
+            bottleneck_ratio=(1.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0),
+            se_ratio=0.25,
+            kernel_size=(3, 3, 5, 3, 5, 5, 3),
+            activation="silu",
+            stem="simple",
+            stem_width=32,
+            head_width=1280,
+        ),
+    }
+)
 
 _INPUTS: dict[str, Shape] = {"cifar": (3, 32, 32), "imagenet": (3, 224, 224)}
 

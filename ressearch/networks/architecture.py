@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-from ressearch.blocks import BLOCKS, SE_POSITIONS, ends_in_norm, get_block, weighted_layers
-from ressearch.combinations import check
 from ressearch.errors import ArchitectureError, nearest
-from ressearch.layers import ACTIVATIONS, NORMS
 from ressearch.limits import ARCHITECTURE, MOST_BLOCKS, MOST_STAGES, OPTION, short
-from ressearch.shortcuts import SHORTCUTS
-from ressearch.skips import SKIPS, Dense, get_skip, resolve_options
-from ressearch.stems import STEMS
+from ressearch.networks.blocks import BLOCKS, SE_POSITIONS, ends_in_norm, get_block, weighted_layers
+from ressearch.networks.compatibility import check
+from ressearch.networks.layers import ACTIVATIONS, NORMS
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS, Dense, get_skip, resolve_options
+from ressearch.networks.stems import STEMS
 
 NORM_ORDERS = ("post", "pre")
 
@@ -42,7 +42,7 @@ class Architecture:
     Fields left at None take the default in brackets and are stored resolved, so equal networks compare equal.
 
     Args:
-        block: residual branch: a name in `ressearch.blocks.BLOCKS`.
+        block: residual branch: a name in `ressearch.networks.blocks.BLOCKS`.
         depths: blocks per stage.
         widths: output channels per stage [16, doubled at each later stage].
         strides: stride of each stage's first block [the stem's published one, then 2; 1 off images].
@@ -60,11 +60,11 @@ class Architecture:
             transformer pre].
         dropout: rate before the last weighted layer of each branch (transformer: at its end), in training.
         zero_gamma: whether the norm that ends a branch starts at 0, and with it F (Goyal et al. 2017).
-        skip: how x and F(x) meet: a name in `ressearch.skips.SKIPS`; ``none`` is the plain network.
+        skip: how x and F(x) meet: a name in `ressearch.networks.skips.SKIPS`; ``none`` is the plain network.
         skip_options: the skip style's own numbers [the published ones].
-        shortcut: how x matches a new shape: a name in `ressearch.shortcuts.SHORTCUTS` [projection; inverted blocks
-            none]. Stored as the default where the skip style has no shortcut.
-        stem: a name in `ressearch.stems.STEMS` [cifar; linear off images].
+        shortcut: how x matches a new shape: a name in `ressearch.networks.shortcuts.SHORTCUTS` [projection; inverted
+            blocks none]. Stored as the default where the skip style has no shortcut.
+        stem: a name in `ressearch.networks.stems.STEMS` [cifar; linear off images].
         stem_width: output channels of the stem [widths[0], for bottlenecks its inner width].
         head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None has none.
 
@@ -245,8 +245,6 @@ class Architecture:
 
         Raises ArchitectureError with the nearest name if there is no such preset.
         """
-        from ressearch.presets import PRESETS
-
         if name not in PRESETS:
             raise ArchitectureError(f"preset '{name}' is unknown; {nearest(name, PRESETS)}")
         return PRESETS[name]
@@ -329,6 +327,9 @@ class Architecture:
         """Return a copy with some fields changed (defaults that depend on others are not resolved anew)."""
         return replace(self, **changes)
 
+
+PRESETS: dict[str, Architecture] = {}
+"""Published networks by name; `ressearch.networks.presets` fills it."""
 
 _FIELDS = {field.name: field for field in fields(Architecture)}
 

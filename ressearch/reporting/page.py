@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ressearch.report import (
-    UNFINISHED,
-    plots,  # noqa: F401  (registers the plots)
-)
-from ressearch.report.figures import PLOTS, Plot, style
-from ressearch.report.statistics import Interval, mean_interval, proportion_error
-from ressearch.report.tables import PageTable, csv_tables, finalists_table, page_tables
+from ressearch.reporting import plots  # noqa: F401  (registers the plots)
+from ressearch.reporting.figures import PLOTS, Plot, style
+from ressearch.reporting.statistics import Interval, mean_interval, proportion_error
+from ressearch.reporting.tables import PageTable, csv_tables, finalists_table, page_tables
 from ressearch.results import Results
 from ressearch.units import format_count
+
+UNFINISHED = ".unfinished"
+"""The directory, in a report's, in which its files are made before they take their places."""
 
 
 @dataclass(frozen=True)

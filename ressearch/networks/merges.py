@@ -14,8 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ressearch.layers import Cost, Layer, Shape
-from ressearch.replicated import DropoutModule, Stochastic, channel_axis, join_replicates, split_replicates, spread
+from ressearch.networks.layers import Cost, Layer
+from ressearch.networks.replicated import (
+    DropoutModule,
+    Stochastic,
+    channel_axis,
+    join_replicates,
+    split_replicates,
+    spread,
+)
+from ressearch.shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ class Gated(Merge):
         return self.gate.trace(in_shape)[0]._replace(saved=0), shape
 
     def module(self, place: Place, replicates: int = 1) -> nn.Module:
-        """Build the gate; `ressearch.network.initialise` sets its bias."""
+        """Build the gate; `ressearch.networks.module.initialise` sets its bias."""
         return GatedSum(self.gate.module(replicates), self.bias, self.gates_residual)
 
 

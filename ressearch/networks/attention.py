@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Cost, Layer, Linear, Shape
+from ressearch.networks.layers import Cost, Layer, Linear
+from ressearch.shapes import Shape
 
 _HEAD_WIDTH = 64
 """Channels a head where nobody says otherwise (Vaswani et al. 2017, Table 3)."""

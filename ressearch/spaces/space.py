@@ -1,11 +1,11 @@
 """SearchSpace: choices and ranges over Architecture fields, sampled define-by-run, bounded by a budget.
 
-A space maps keys to domains. Keys are Architecture's fields and some that stand for all stages (`ressearch.families`):
-``depth`` (the papers' depth) or ``blocks_per_stage``, ``width`` (of the first stage, doubled at each later one) and
-``stages``; or RegNet's ``w0``, ``wa``, ``wm`` with ``depth`` (RegNet's: blocks). A domain is one value, a list of
-choices, or a range ``{low, high, step, log}`` as in Optuna's ``suggest_*``. A range over ``depths`` or ``widths`` is
-drawn for each stage. ``width: {match: macs, target: 40M}`` solves for the width that meets a cost. A choice may bring
-options of its own: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
+A space maps keys to domains. Keys are Architecture's fields and some that stand for all stages
+(`ressearch.networks.families`): ``depth`` (the papers' depth) or ``blocks_per_stage``, ``width`` (of the first stage,
+doubled at each later one) and ``stages``; or RegNet's ``w0``, ``wa``, ``wm`` with ``depth`` (RegNet's: blocks). A
+domain is one value, a list of choices, or a range ``{low, high, step, log}`` as in Optuna's ``suggest_*``. A range over
+``depths`` or ``widths`` is drawn for each stage. ``width: {match: macs, target: 40M}`` solves for the width that meets
+a cost. A choice may bring options of its own: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
 
 Points that describe no network, or that cost more than the budget, are never proposed.
 """
@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ressearch.architecture import Architecture
-from ressearch.cost import Budget, Cost, cost
-from ressearch.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, Range, is_per_stage, label, read
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
-from ressearch.families import Match, depths_for, match_width, regnet, width_multiple, widths_for
-from ressearch.layers import Shape
 from ressearch.limits import LISTED_POINTS
-from ressearch.proposals import Path, Pinned, RandomTrial, Trial
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import Budget, Cost, cost
+from ressearch.networks.families import Match, depths_for, match_width, regnet, width_multiple, widths_for
+from ressearch.shapes import Shape
+from ressearch.spaces.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, Range, is_per_stage, label, read
+from ressearch.spaces.trials import Path, Pinned, RandomTrial, Trial
 
 _EXCLUSIVE = (
     ("depth", "depths"),
@@ -261,7 +261,7 @@ def assemble(
     """Return the Architecture of some fields and family keys.
 
     Args:
-        drawn: values by key: Architecture's fields and `ressearch.domains.FAMILY_KEYS`.
+        drawn: values by key: Architecture's fields and `ressearch.spaces.domains.FAMILY_KEYS`.
         stages: how many stages a family gets; None lets RegNet's parameters say.
         options: the skip style's options.
         input_shape: as in `ressearch.cost`, for widths that are matched to a cost.

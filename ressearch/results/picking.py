@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ressearch.architecture import Architecture
-from ressearch.cost import Budget, Cost, cost
 from ressearch.errors import BudgetError, StudyError
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.cost import Budget, Cost, cost
 from ressearch.results import load
 from ressearch.results.schema import architecture_of
 from ressearch.units import format_count

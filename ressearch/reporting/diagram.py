@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 
-from ressearch.architecture import Architecture
-from ressearch.attention import Attention
-from ressearch.cost import PartCost, breakdown, cost, input_channels
-from ressearch.layers import Activation, Affine, Conv, Dropout, Layer, Linear, Norm, Shape, SqueezeExcite
-from ressearch.merges import Concatenation
-from ressearch.network import Block, Plan, Residual, plan
-from ressearch.skips import SKIPS
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.attention import Attention
+from ressearch.networks.cost import PartCost, breakdown, cost, input_channels
+from ressearch.networks.layers import Activation, Affine, Conv, Dropout, Layer, Linear, Norm, SqueezeExcite
+from ressearch.networks.merges import Concatenation
+from ressearch.networks.plan import Block, Plan, Residual, plan
+from ressearch.networks.skips import SKIPS
+from ressearch.shapes import Shape
 from ressearch.units import format_count
 
 _PALETTE = sns.color_palette("colorblind", 10)

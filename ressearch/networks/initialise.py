@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ressearch.attention import SelfAttention
-from ressearch.merges import GatedSum
-from ressearch.skips import get_skip
-
-if TYPE_CHECKING:
-    from ressearch.network import ResidualNetwork
+from ressearch.networks.attention import SelfAttention
+from ressearch.networks.merges import GatedSum
+from ressearch.networks.module import ResidualNetwork
+from ressearch.networks.skips import get_skip
 
 
 def initialise(network: ResidualNetwork) -> None:

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ressearch.architecture import Architecture
-from ressearch.blocks import get_block, weighted_layers
-from ressearch.cost import cost
 from ressearch.errors import ArchitectureError
-from ressearch.layers import Shape
 from ressearch.limits import ARCHITECTURE
-from ressearch.skips import SKIPS, Dense
-from ressearch.stems import STEMS
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.blocks import get_block, weighted_layers
+from ressearch.networks.cost import cost
+from ressearch.networks.skips import SKIPS, Dense
+from ressearch.networks.stems import STEMS
+from ressearch.shapes import Shape
 from ressearch.units import format_count
 
 

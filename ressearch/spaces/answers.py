@@ -11,11 +11,11 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ressearch.architecture import Architecture
-from ressearch.domains import Choice, Domain, Range, is_per_stage, label
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError, nearest
-from ressearch.proposals import Answers, RandomTrial
-from ressearch.space import SearchSpace
+from ressearch.networks.architecture import Architecture
+from ressearch.spaces.domains import Choice, Domain, Range, is_per_stage, label
+from ressearch.spaces.space import SearchSpace
+from ressearch.spaces.trials import Answers, RandomTrial
 
 _MOST = 4096
 """Combinations that are tried where a field does not say which of the choices it came from."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ressearch.attention import Positions
-from ressearch.layers import Activation, Conv, Layers, Linear, MaxPool, norm_layers
+from ressearch.networks.attention import Positions
+from ressearch.networks.layers import Activation, Conv, Layers, Linear, MaxPool, norm_layers
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 A style says which layer merges the two paths (`merge`), may change the branch or the shortcut, and sets its starting
 values. Options are dataclass fields and part of the search space: ``skip: [identity, {scaled: {alpha: [0.1, 0.5]}}]``.
-In the formulas s(x) is the shortcut: x itself, or what `ressearch.shortcuts` makes of it where the shape changes; L is
-the number of residual units (one a block; two in a transformer block). To add a style, write one class under ``@skip``.
+In the formulas s(x) is the shortcut: x itself, or what `ressearch.networks.shortcuts` makes of it where the shape
+changes; L is the number of residual units (one a block; two in a transformer block). To add a style, write one class
+under ``@skip``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ressearch.attention import SelfAttention
-from ressearch.combinations import Rule, never, only
 from ressearch.errors import ArchitectureError, nearest
-from ressearch.layers import Activation, Affine, AveragePool, Conv, Layer, Layers, norm_layers, pointwise
-from ressearch.merges import (
+from ressearch.networks.attention import SelfAttention
+from ressearch.networks.compatibility import Rule, never, only
+from ressearch.networks.layers import Activation, Affine, AveragePool, Conv, Layer, Layers, norm_layers, pointwise
+from ressearch.networks.merges import (
     Concatenation,
     DropoutShortcut,
     Gated,
@@ -33,13 +34,13 @@ from ressearch.merges import (
     Survival,
     WeightedSum,
 )
-from ressearch.shortcuts import UnitSpec, project
+from ressearch.networks.shortcuts import UnitSpec, project
 
 Options = tuple[tuple[str, float], ...]
 
 
 class Skip(ABC):
-    """A skip style. `initialise` runs after He initialisation (`ressearch.network.initialise`)."""
+    """A skip style. `initialise` runs after He initialisation (`ressearch.networks.module.initialise`)."""
 
     formula: ClassVar[str]
     """The output before what follows the addition, for tables and pictures."""

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ressearch.report.plots import depth_table
-from ressearch.report.statistics import hypervolume, mean_interval, pareto_front
+from ressearch.reporting.plots import depth_table
+from ressearch.reporting.statistics import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
 from ressearch.units import format_count

@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ressearch.report.figures import (
+from ressearch.reporting.figures import (
     PRE,
     Plot,
     accuracy_axis,
@@ -24,7 +24,7 @@ from ressearch.report.figures import (
     plot,
     skip_label,
 )
-from ressearch.report.statistics import difference_interval, mean_interval, pareto_front
+from ressearch.reporting.statistics import difference_interval, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import replicates
 from ressearch.results.schema import macs_trained

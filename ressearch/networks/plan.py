@@ -1,42 +1,35 @@
-"""From an Architecture to stages of layers (`plan`) and on to a torch module (`build`).
+"""From an Architecture to stages of layers: the one description of a network, of which both readings are made.
 
-The plan is the one description of a network: `build` turns its layers into modules, `ressearch.cost` sums their costs.
-Equal blocks are one object, made once and kept, with what they cost: planning and costing a network takes the time of
-its stages, not of its blocks.
+`build` turns its layers into modules, `ressearch.cost` sums their costs. Equal blocks are one object, made once and
+kept, with what they cost: planning and costing a network takes the time of its stages, not of its blocks.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
-from ressearch.architecture import Architecture
-from ressearch.blocks import BlockSpec, get_block
-from ressearch.initialise import initialise
-from ressearch.layers import (
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.blocks import BlockSpec, get_block
+from ressearch.networks.layers import (
     Activation,
     Affine,
-    Conv,
     Cost,
     GlobalAveragePool,
     Layer,
     Layers,
     Linear,
     Norm,
-    Shape,
     norm_layers,
     pointwise,
     trace,
 )
-from ressearch.merges import Merge, Place
-from ressearch.replicated import stack_states
-from ressearch.shortcuts import UnitSpec, get_shortcut
-from ressearch.skips import Options, get_skip
-from ressearch.stems import STEMS, StemSpec
+from ressearch.networks.merges import Merge
+from ressearch.networks.shortcuts import UnitSpec, get_shortcut
+from ressearch.networks.skips import Options, get_skip
+from ressearch.networks.stems import STEMS, StemSpec
+from ressearch.shapes import Shape
 
 _KEPT = 2**14
 """Distinct blocks that are kept."""
@@ -313,120 +306,3 @@ def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -
     if kind.final == "norm of the mean":
         layers += norm_layers(style.norm, width, "vector")
     return Chain((*layers, Linear(width, num_classes)))
-
-
-def _sequential(layers: Sequence[Layer], replicates: int, *, is_fresh: bool = False) -> nn.Sequential:
-    """Build layers one after another; `is_fresh` says that nobody else holds their input.
-
-    A ReLU of what nobody else reads (a norm or convolution does not keep its output) works in place.
-    """
-    modules = [layer.module(replicates) for layer in layers]
-    for at, module in enumerate(modules):
-        if isinstance(module, nn.ReLU):
-            module.inplace = isinstance(layers[at - 1], Norm | Conv | Linear) if at else is_fresh
-    return nn.Sequential(*modules)
-
-
-class ResidualUnit(nn.Module):
-    """A `Residual` as a module: maps ``(batch, *shape)`` to ``(batch, *output_shape)``."""
-
-    def __init__(self, description: Residual, place: Place, replicates: int = 1) -> None:
-        super().__init__()
-        self.before = _sequential(description.before, replicates)
-        self.branch = _sequential(description.branch, replicates)
-        self.shortcut = _sequential(description.shortcut, replicates)
-        self.merge = description.merge.module(place, replicates) if description.merge else None
-        self.after = _sequential(description.after, replicates, is_fresh=True)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Apply the unit."""
-        x = self.before(input)
-        residual = self.branch(x)
-        merged = residual if self.merge is None else self.merge(x, self.shortcut(x), residual)
-        return self.after(merged)
-
-
-class ResidualNetwork(nn.Module):
-    """The network of a `Plan`: maps ``(batch, *input_shape)`` to logits ``(batch, classes)``.
-
-    `stem`, `stages` and `head` are in the plan's order; a stage holds its transition, if it has one, then its
-    `ResidualUnit` modules. With several `replicates` it is as many networks side by side along the channels
-    (`ressearch.replicated`): inputs ``(batch, K * channels, …)``, logits ``(batch, K * classes)``.
-    """
-
-    def __init__(self, architecture: Architecture, description: Plan, replicates: int = 1) -> None:
-        super().__init__()
-        self.architecture, self.replicates = architecture, replicates
-        self.stem = _sequential(description.stem.layers, replicates)
-        count = sum(len(block.units) * times for stage in description.stages for block, times in stage.runs)
-        stages, index = [], 0
-        for stage in description.stages:
-            parts: list[nn.Module] = [_sequential(stage.transition.layers, replicates)] if stage.transition else []
-            for unit in stage.units:
-                parts.append(ResidualUnit(unit, Place(index, count), replicates))
-                index += 1
-            stages.append(nn.Sequential(*parts))
-        self.stages = nn.Sequential(*stages)
-        self.head = _sequential(description.head.layers, replicates)
-
-    @property
-    def units(self) -> list[ResidualUnit]:
-        """Every residual unit, from input to output."""
-        return [module for module in self.stages.modules() if isinstance(module, ResidualUnit)]
-
-    @property
-    def classifier(self) -> nn.Linear:
-        """The last linear layer."""
-        return self.head[-1]  # type: ignore[return-value]
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return logits, shape (batch, classes)."""
-        return self.head(self.stages(self.stem(input)))
-
-
-def build(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> ResidualNetwork:
-    """Build the torch module of `architecture`, initialised from torch's global random state.
-
-    Args:
-        architecture: the network.
-        in_channels: channels of images, shape (batch, in_channels, height, width); features of vectors, shape
-            (batch, in_channels), and of sequences, shape (batch, tokens, in_channels).
-        num_classes: outputs; None takes those of the data the stem was published for
-            (10 for `cifar` and `linear`, 1000 for the others).
-
-    Returns:
-        A module whose `forward` returns logits, shape (batch, num_classes).
-
-    Raises:
-        ArchitectureError: the architecture's fields do not fit each other.
-    """
-    network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes))
-    initialise(network)
-    return network
-
-
-def build_replicates(
-    architecture: Architecture, seeds: Sequence[int], in_channels: int = 3, num_classes: int | None = None
-) -> ResidualNetwork:
-    """Build one network that is K replicates of `architecture`, each initialised as `build` does after its seed.
-
-    Args:
-        architecture: the network.
-        seeds: one a replicate; torch's global random state is left as it was.
-        in_channels: as in `build`, of one replicate.
-        num_classes: as in `build`, of one replicate.
-
-    Returns:
-        A module that maps ``(batch, K * in_channels, height, width)`` (vectors and sequences: the last axis K-fold) to
-        logits ``(batch, K * num_classes)``, replicates side by side. For one seed, what `build` returns.
-    """
-    alone = []
-    for seed in seeds:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            alone.append(build(architecture, in_channels, num_classes))
-    if len(alone) == 1:
-        return alone[0]
-    network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes), len(alone))
-    stack_states(network, alone)
-    return network

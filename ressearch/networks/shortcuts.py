@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ressearch.errors import ArchitectureError, nearest
-from ressearch.layers import AveragePool, Layers, SubsampleAndPad, norm_layers, pointwise
+from ressearch.networks.layers import AveragePool, Layers, SubsampleAndPad, norm_layers, pointwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class UnitSpec:
         in_width: channels of x.
         width: channels of F(x).
         stride: of the branch.
-        domain: the kind of input, a key of `ressearch.layers.DOMAINS`.
+        domain: the kind of input, a key of `ressearch.shapes.DOMAINS`.
         kernel_size: of the block's spatial convolutions.
         norm: the network's norm.
         norm_order: the network's order.

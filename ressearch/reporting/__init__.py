@@ -9,9 +9,6 @@ from ressearch.errors import StudyError
 from ressearch.results import load
 from ressearch.results.storage import is_url
 
-UNFINISHED = ".unfinished"
-"""The directory, in a report's, in which its files are made before they take their places."""
-
 _MARK = "· ressearch</title>"
 """What every report's HTML says, and nobody else's."""
 
@@ -31,8 +28,8 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
     Raises:
         StudyError: the directory holds no study, or no trial has trained an epoch, or `out` holds something else.
     """
-    from ressearch.report import run_facts
-    from ressearch.report.page import write
+    from ressearch.reporting import run_facts
+    from ressearch.reporting.page import write
 
     results = load(directory)
     run_facts.require(results.run, results.directory / "run.json")
@@ -54,6 +51,8 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
 
 def _require_ours(place: Path) -> None:
     """Raise StudyError if a report's files would lie among, or instead of, files that no report has."""
+    from ressearch.reporting.page import UNFINISHED
+
     try:
         if not place.exists() or (place.is_dir() and all(one.name == UNFINISHED for one in place.iterdir())):
             return

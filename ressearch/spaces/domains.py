@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ressearch.architecture import CHOICES, Architecture
 from ressearch.errors import SpaceError, nearest
-from ressearch.families import Match
 from ressearch.limits import ARCHITECTURE, LARGEST_NUMBER, LEAST_STEP, MOST_CHOICES, MOST_STAGES, OPTION, Limit, short
-from ressearch.proposals import Trial
-from ressearch.skips import skip_options
+from ressearch.networks.architecture import CHOICES, Architecture
+from ressearch.networks.families import Match
+from ressearch.networks.skips import skip_options
+from ressearch.spaces.trials import Trial
 from ressearch.units import parse_count
 
 REGNET_KEYS = ("w0", "wa", "wm")
 FAMILY_KEYS = ("depth", "blocks_per_stage", "width", "stages", *REGNET_KEYS)
-"""Keys that are no Architecture fields: a few numbers stand for all stages (`ressearch.families`)."""
+"""Keys that are no Architecture fields: a few numbers stand for all stages (`ressearch.networks.families`)."""
 
 FIELD_KEYS = tuple(field.name for field in dataclasses.fields(Architecture) if field.name != "skip_options")
 KEYS = (*FIELD_KEYS, *FAMILY_KEYS)

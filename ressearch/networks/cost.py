@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from ressearch.architecture import Architecture
 from ressearch.errors import ArchitectureError, BudgetError
-from ressearch.layers import DOMAINS, Cost, Shape
 from ressearch.limits import LARGEST_SIDE, short
-from ressearch.network import build, plan
+from ressearch.networks.architecture import Architecture
+from ressearch.networks.build import build
+from ressearch.networks.layers import Cost
+from ressearch.networks.plan import plan
+from ressearch.shapes import DOMAINS, Shape
 from ressearch.units import format_count, parse_count, parse_size
 
 __all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "measure_latency"]

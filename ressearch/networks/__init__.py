@@ -1,0 +1,3 @@
+"""One network: its description, its layers, its modules, its cost."""
+
+from ressearch.networks import presets  # noqa: F401  (fills the names that `Architecture.preset` knows)

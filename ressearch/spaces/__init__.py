@@ -1,0 +1,1 @@
+"""Many networks: domains, the space they span, who answers its questions."""
