@@ -628,8 +628,7 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(128 + signal.SIGPIPE)
     except (_Ended, KeyboardInterrupt, click.Abort) as error:
         ended = error if isinstance(error, _Ended) else _Ended(KeyboardInterrupt())
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            click.echo(ended.interrupted, err=True)
+        _complain(str(ended.interrupted))
         sys.exit(ended.interrupted.exit_code)
     except Exception as error:
         if isinstance(error, OSError) and (problem := defects.file_problem(error)) is not None:
@@ -639,10 +638,17 @@ def _one_line_errors() -> Iterator[None]:
 
 def _fail(*lines: str, code: int = 2) -> NoReturn:
     """End with one line on stderr for each mistake."""
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        for line in lines:
-            click.echo(f"ressearch: error: {defects.readable(line)}", err=True)
+    for line in lines:
+        _complain(f"ressearch: error: {defects.readable(line)}")
     sys.exit(code)
+
+
+def _complain(line: str) -> None:
+    """Write a line to stderr, if it can still be written to."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        signals.leave_terminal()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
+
+from ressearch.errors import ResourceError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _WAKE = getattr(signal, "SIGUSR2", None)
@@ -55,6 +56,7 @@ class _State:
         self.holders = 0
         self.seen: list[int] = []
         self.directory: str | None = None
+        self.terminals: tuple[int, ...] = ()
 
 
 _state = _State()
@@ -75,6 +77,7 @@ def watch() -> None:
     if not waited:
         return
     _state.is_watching = True
+    _state.terminals = tuple(number for number in (1, 2) if os.isatty(number))  # one that is closed is none any longer
     signal.signal(_WAKE, _wake)
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     # Processes that are started here, Ray's above all, are to be ended by signals as any.
@@ -114,11 +117,16 @@ def held(directory: str) -> Iterator[None]:
 
     Args:
         directory: of the study, to be named if the process has to end at once.
+
+    Raises Interrupted in the place of a ResourceError once a signal asked for the end: Ray may not come up any more.
     """
     _state.holders += 1
     _state.directory = directory
     try:
         yield
+    except ResourceError:
+        stop_if_asked(directory)
+        raise
     finally:
         _state.holders -= 1
         if _state.holders == 0:
@@ -190,10 +198,12 @@ def _end_now(number: int) -> None:
 
 
 def leave_terminal() -> None:
-    """Have what is still printed to a terminal go nowhere, because it is closed: writing to it would fail."""
+    """Have what is still printed to a terminal go nowhere, because it is closed: writing to it would fail.
+
+    What is printed already and not written yet goes there too: Python would exit with 120, because it cannot.
+    """
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                if os.isatty(stream.fileno()):  # type: ignore[union-attr]
-                    os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
+        for number in _state.terminals:
+            os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ressearch import load, signals
+from ressearch.errors import ResourceError
 from ressearch.results.store import read_tables
 
 STUDY = """
@@ -123,6 +124,46 @@ def test_every_signal_ends_a_study_as_ctrl_c_does_and_nothing_is_lost(tmp_path: 
 def _read(leader: int, is_enough: Callable[[], bool]) -> None:
     while not is_enough():
         os.read(leader, 10_000)
+
+
+@pytest.mark.parametrize("is_watched", [signal.SIGHUP, signal.SIGTERM])  # SIGHUP, or ignored as nohup has it
+def test_what_is_printed_to_a_closed_terminal_changes_no_exit_code(is_watched: signal.Signals) -> None:
+    code = (
+        "import os, signal, sys\n"
+        f"if {int(is_watched)} != signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from ressearch import cli, signals; signals.watch()\n"
+        "print('ready', flush=True); os.read(0, 1)\n"
+        "sys.stdout.write('half a line')\n"
+        "cli._console.print('a line of the monitor')\n"
+        "cli._fail('what was wrong')\n"
+    )
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-c", code]
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=follower, stderr=follower, start_new_session=True, env=buffered
+    )
+    os.close(follower)
+    assert os.read(leader, 100).startswith(b"ready")
+    os.close(leader)
+    process.communicate(b"x", timeout=60)
+    assert process.returncode == 2
+
+
+def test_a_signal_goes_before_a_ray_that_does_not_come_up_any_more() -> None:
+    with signals.held("runs/mine"), pytest.raises(ResourceError):
+        raise ResourceError("Ray did not start")
+    code = (
+        "import os, signal, time; from ressearch import errors, signals; signals.watch()\n"
+        "try:\n"
+        "    with signals.held('runs/mine'):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.3)\n"
+        "        raise errors.ResourceError('Ray did not start')\n"
+        "except signals.Interrupted as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "ended by SIGTERM; what was done is kept: `ressearch resume runs/mine` goes on\n"
 
 
 def test_ignored_signals_stay_ignored() -> None:
