@@ -160,7 +160,8 @@ def test_files_of_a_killed_process_are_removed_by_the_next(tmp_path: Path) -> No
     busy = tmp_path / "spool" / f"{left.name.rsplit('-', 2)[0]}-1-busy"
     busy.mkdir()
     with filelock.FileLock(busy / "lock"):
-        look = "from ressearch.data import spool; import json, os; spool.new_file(9); "
+        look = "from ressearch.cache import cache_directory; from ressearch.data import spool; import json, os; "
+        look += "spool.new_file(9); "
         look += "print(json.dumps(os.listdir(cache_directory() / 'spool')))"
         found = subprocess.run([sys.executable, "-c", look], env=environment, check=True, capture_output=True)
     names = json.loads(found.stdout)

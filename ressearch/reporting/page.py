@@ -249,7 +249,7 @@ def _write_files(results: Results, content: Content, directory: Path) -> None:
     for name, table in csv_tables(results).items():
         _plain_lists(table).to_csv(directory / "tables" / f"{name}.csv", index=False)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ressearch.report"),
+        loader=jinja2.PackageLoader("ressearch.reporting"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         trim_blocks=True,
         lstrip_blocks=True,
