@@ -116,7 +116,7 @@ def make_bases(bases: Path) -> None:
     """Write the study directories that are to be damaged: finished ones, and one that was interrupted."""
     import fuzz_cases
 
-    from ressearch import Study
+    from ressearch import Study, run
 
     for name, text, stop in (
         ("grid", fuzz_cases.SMALL, None),
@@ -128,7 +128,7 @@ def make_bases(bases: Path) -> None:
         if stop is not None:
             os.environ["FUZZ_STOP_AT"] = stop
         with contextlib.suppress(KeyboardInterrupt):
-            Study.from_file(bases / f"{name}.yaml").run(bases / name)
+            run(Study.from_file(bases / f"{name}.yaml"), bases / name)
         os.environ.pop("FUZZ_STOP_AT", None)
         if stop is not None:
             (bases / name / "checkpoints").mkdir(exist_ok=True)

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 from common import save
 
-from ressearch import Study, load
+from ressearch import Study, load, run
 from ressearch.reporting.statistics import mean_interval
 from ressearch.search.cluster import start_ray
 
@@ -46,7 +46,7 @@ def search(seed: int, epochs: int, directory: Path, data: str, **section: Any) -
             "search": {"finalists": {"count": 1, "seeds": 3}, **section},
         }
     )
-    results = load(study.run(directory))
+    results = load(run(study, directory))
     searched, final = results.phase("search").trials, results.phase("final").trials
     done = searched[searched["status"] == "completed"]
     return {

@@ -18,7 +18,7 @@ from pathlib import Path
 import ray
 from common import save
 
-from ressearch import Study, load
+from ressearch import Study, load, run
 from ressearch.search.cluster import start_ray
 from ressearch.search.monitor import Monitor
 from ressearch.search.resources import available_cpus
@@ -70,7 +70,7 @@ def main() -> None:
     started = time.perf_counter()
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
-        directory = study.run(Path(folder) / "study", watch)
+        directory = run(study, Path(folder) / "study", watch)
         wall = time.perf_counter() - started
         trials, _ = load(directory)
         size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 2**20

@@ -1,7 +1,8 @@
 """ressearch: neural-architecture search and depth scaling for residual networks.
 
-Top level: `Architecture`, `SearchSpace`, `build`, `cost`, `presets`, `Study`, `load`, `report`, `pick`. Importing
-the package costs next to nothing: torch, Ray, pandas and seaborn are imported by the parts that need them.
+Top level: `Architecture`, `SearchSpace`, `build`, `cost`, `presets`, `Study`, `check`, `run`, `resume`, `load`,
+`report`, `pick`. Importing the package costs next to nothing: torch, Ray, pandas and seaborn are imported by the parts
+that need them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from ressearch.reporting import report
     from ressearch.results import load
     from ressearch.results.picking import pick
-    from ressearch.search.runner import resume
+    from ressearch.search.estimate import check
+    from ressearch.search.runner import resume, run
     from ressearch.search.study import Study
     from ressearch.spaces.space import SearchSpace
 
@@ -32,6 +34,7 @@ __all__ = [
     "SearchSpace",
     "Study",
     "build",
+    "check",
     "cost",
     "load",
     "pick",
@@ -39,6 +42,7 @@ __all__ = [
     "presets",
     "report",
     "resume",
+    "run",
 ]
 
 _LAZY = {
@@ -48,6 +52,7 @@ _LAZY = {
     "SearchSpace": "ressearch.spaces.space",
     "Study": "ressearch.search.study",
     "build": "ressearch.networks.build",
+    "check": "ressearch.search.estimate",
     "cost": "ressearch.networks.cost",
     "load": "ressearch.results",
     "pick": "ressearch.results.picking",
@@ -55,6 +60,7 @@ _LAZY = {
     "presets": "ressearch.networks.presets",
     "report": "ressearch.reporting",
     "resume": "ressearch.search.runner",
+    "run": "ressearch.search.runner",
 }
 
 

@@ -145,10 +145,11 @@ _address = click.option("--address", help="Join a running Ray cluster: auto, or 
 @_set
 def run(study: Path, out: str | None, address: str | None, repeat: str | None, overrides: tuple[str, ...]) -> None:
     """Run a study."""
+    from ressearch.search.runner import run as run_study
     from ressearch.search.study import Study
 
     checked = Study.from_file(study, overrides)
-    _say_done(checked.run(out, _monitor(), address, repeat))
+    _say_done(run_study(checked, out, _monitor(), address, repeat))
 
 
 @cli.command()
@@ -187,9 +188,10 @@ def _say_done(directory: str | Path) -> None:
 @_json
 def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Validate a study file and say what it would do; trains nothing."""
+    from ressearch.search.estimate import check as check_study
     from ressearch.search.study import Study
 
-    found = Study.from_file(study, overrides).check()
+    found = check_study(Study.from_file(study, overrides))
     if as_json:
         _print_json(found)
         return

@@ -58,6 +58,14 @@ class BudgetError(RessearchError):
     """Nothing fits the budget."""
 
 
+class RegistryError(RessearchError):
+    """A name is taken already, or is no name."""
+
+
+class PluginError(RessearchError):
+    """A plugin is missing, was changed, cannot be loaded, or may not run."""
+
+
 class ResourceError(RessearchError):
     """The study asks for more than the machine has."""
 

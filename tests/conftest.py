@@ -19,6 +19,7 @@ profiles.register()
 
 from hypothesis import settings  # noqa: E402
 
+import ressearch  # noqa: E402
 from ressearch import Study  # noqa: E402
 
 SMALL = {
@@ -62,7 +63,7 @@ def small_study() -> Study:
 
 @pytest.fixture(scope="session")
 def _small_run(tmp_path_factory: pytest.TempPathFactory, small_study: Study) -> Path:
-    return small_study.run(tmp_path_factory.mktemp("runs") / "small")
+    return ressearch.run(small_study, tmp_path_factory.mktemp("runs") / "small")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ressearch
 from ressearch import Study
 from ressearch.cli import main
 from ressearch.data import DATASETS, load_dataset, load_or_declare
@@ -54,7 +55,7 @@ def test_every_published_set_declares_what_its_publisher_states(name: str) -> No
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_a_study_of_any_published_set_can_be_checked_without_it(name: str) -> None:
     study = Study.from_dict({"space": {"grid": {"depth": [8, 14], "width": 4}}, "data": {"name": name}})
-    found = study.check()
+    found = ressearch.check(study)
     train, test, *_ = STATED[name]
     assert (found["trials"], found["data_is_here"]) == (2, False)
     assert found["cheapest"]["macs"] < found["dearest"]["macs"]
@@ -94,7 +95,11 @@ def test_run_refuses_in_one_line_and_writes_nothing(
 
 def test_nothing_is_made_of_declared_data_but_a_check(file: Path, tmp_path: Path) -> None:
     study = Study.from_file(file)
-    for act in (study.splits, lambda: study.run(tmp_path / "out"), lambda: study.run(f"file://{tmp_path}/url")):
+    for act in (
+        study.splits,
+        lambda: ressearch.run(study, tmp_path / "out"),
+        lambda: ressearch.run(study, f"file://{tmp_path}/url"),
+    ):
         with pytest.raises(StudyError, match="not found in"):
             act()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
@@ -104,7 +109,7 @@ def test_a_study_that_does_not_fit_the_declared_data_is_refused_without_them(fil
     with pytest.raises(RessearchError, match="block 'mlp' works on vectors"):
         Study.from_file(file, ["space.grid={block: mlp, width: 4}"])
     with pytest.raises(RessearchError, match="per_class 5000, but class '0' has 4738 training examples"):
-        Study.from_file(file, ["data.per_class=5000"]).check()
+        ressearch.check(Study.from_file(file, ["data.per_class=5000"]))
 
 
 def test_a_directory_of_data_is_found_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
+import ressearch
 from ressearch import Architecture, Study, load, resume
 from ressearch.cli import main
 from ressearch.errors import StudyError
@@ -233,12 +234,12 @@ def test_a_study_is_repeated_and_resumed_on_another_machine_with_the_same_number
 ) -> None:
     another_machine("first", Choice(False, False))
     study = Study.from_dict(STUDY)
-    first = Path(study.run(tmp_path / "first-run"))
+    first = Path(ressearch.run(study, tmp_path / "first-run"))
     expected = figures(first)
     assert expected[0] == (False, False)
 
     another_machine("second", Choice(True, True))
-    again = study.run(tmp_path / "second-run", repeat=first)
+    again = ressearch.run(study, tmp_path / "second-run", repeat=first)
     assert figures(again) == expected
     record = json.loads((Path(again) / RUN_FILE).read_text())
     assert record["repeats"] == str(first)
@@ -252,7 +253,7 @@ def test_a_study_is_repeated_and_resumed_on_another_machine_with_the_same_number
     assert figures(resume(cut)) == expected
 
     # Without the record this machine runs them its own way, and the numbers are others: the test above can fail.
-    alone = figures(study.run(tmp_path / "third-run"))
+    alone = figures(ressearch.run(study, tmp_path / "third-run"))
     assert alone[0] == (True, True)
     assert alone != expected
 
@@ -274,4 +275,4 @@ def test_what_cannot_be_repeated_is_refused(
     assert "has recipe.batch_size 64, this study 32" in said("recipe.batch_size=32")
     assert "has inputs of (1, 8, 8), this study of (" in said("data.name=breast_cancer", "space.grid.block=mlp")
     with pytest.raises(StudyError, match="no such directory"):
-        Study.from_file(study).run(tmp_path / "out", repeat=tmp_path / "nowhere")
+        ressearch.run(Study.from_file(study), tmp_path / "out", repeat=tmp_path / "nowhere")

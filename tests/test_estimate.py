@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import ressearch
 from ressearch import Architecture, Study, cost
 from ressearch.cli import main
 from ressearch.networks.cost import Cost
@@ -67,7 +68,7 @@ def test_check_says_each_phase_and_the_total(tmp_path: Any, capsys: pytest.Captu
     assert "baseline   6 trials x 2 seeds x 2 epochs, at most 24 epochs in all, about" in out
     assert "final      3 trials x 3 seeds x 2 epochs, at most 18 epochs in all, about" in out
     assert "total      15 trials, 66 epochs, about" in out
-    found = Study.from_file(file).check()
+    found = ressearch.check(Study.from_file(file))
     assert {name: plan["replicate_epochs"] for name, plan in found["phases"].items()} == {
         "search": 24,
         "baseline": 24,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ressearch
 from ressearch import Architecture, SearchSpace, Study, cost, limits, pick, report
 from ressearch.cli import cli, main
 from ressearch.errors import ArchitectureError, BudgetError, ResourceError, RessearchError, StudyError
@@ -278,7 +279,7 @@ def test_what_just_fits_is_trained_and_a_byte_less_is_refused(monkeypatch: pytes
 
 def test_a_study_that_does_not_fit_is_refused_before_anything_is_written(file: Path) -> None:
     with pytest.raises(ResourceError, match="needs at least"):
-        Study.from_file(file, ["space.grid.width=4000"]).run(file.parent / "out")
+        ressearch.run(Study.from_file(file, ["space.grid.width=4000"]), file.parent / "out")
     assert not (file.parent / "out").exists()
 
 

@@ -188,5 +188,5 @@ def test_a_study_of_large_data_runs_through_ray(tmp_path: Path, last_channel: Pa
             "search": {"finalists": {"count": 1, "seeds": 1}},
         }
     )
-    results = ressearch.load(study.run(tmp_path / "run"))
+    results = ressearch.load(ressearch.run(study, tmp_path / "run"))
     assert results.trials["status"].tolist() == ["completed", "completed"]

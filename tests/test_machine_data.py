@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ressearch
 from ressearch import Study
 from ressearch.data import DATASETS, Dataset, load_dataset
 from ressearch.data.files import PUBLISHED
@@ -43,6 +44,6 @@ def test_fashion_mnist_is_as_its_paper_says() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_shipped_studies_find_the_data_that_they_name(path: Path) -> None:
     here("fashion_mnist")
-    found = Study.from_file(path).check()
+    found = ressearch.check(Study.from_file(path))
     assert found["data_is_here"]
     assert found["estimated_seconds"] > 0

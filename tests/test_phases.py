@@ -147,7 +147,7 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
         recipe={"epochs": 3, "seeds": [4, 7]},
         loggers=["tensorboard"],
     )
-    directory = searched.run(tmp_path / "run")
+    directory = ressearch.run(searched, tmp_path / "run")
     results = load(directory)
     first, baseline, final = (results.phase(name).trials for name in ("search", "baseline", "final"))
     spent = int((first["epochs"] * first["seeds"].map(len)).sum())
@@ -191,7 +191,7 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_a_tool_that_is_not_set_up_is_named_in_one_line(name: str, tmp_path: Path) -> None:
-    from ressearch.search.callbacks import _plainly
+    from ressearch.search.loggers import _plainly
 
     class Tool:
         def setup(self, **info: Any) -> None:
@@ -212,7 +212,7 @@ def test_too_many_failures_end_the_study_with_one_message(
     monkeypatch.setattr(sharing, "share", lambda splits, with_test: {})  # no trial can start
     failing = study(resources={"trial_time_limit": "1h", "max_failure_rate": 0.2})
     with pytest.raises(StudyError, match=r"\d of \d trials failed") as caught:
-        failing.run(tmp_path / "run")
+        ressearch.run(failing, tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
@@ -278,11 +278,11 @@ def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Pat
         }
     )
     with pytest.raises(Exception, match="stop here"):
-        grid.run(url, Stopper())
+        ressearch.run(grid, url, Stopper())
     assert (tmp_path / "bucket/run/checkpoints").is_dir()
     assert not load(url).run["is_complete"]
     with pytest.raises(StudyError, match="is not empty; nothing was overwritten: `ressearch resume file:"):
-        grid.run(url)
+        ressearch.run(grid, url)
     assert ressearch.resume(url) == url
     assert load(url).trials["status"].tolist() == ["completed"] * 6
     assert load(tmp_path / "bucket/run").curves.duplicated(["trial", "seed", "epoch"]).sum() == 0
@@ -297,7 +297,7 @@ def test_hyperband_stops_most_of_its_trials(
     ray_started: None, tmp_path: Path, reports: dict[int, list[dict[str, Any]]]
 ) -> None:
     banded = study(search={"scheduler": "hyperband", "trials": 17}, recipe={"epochs": 9})
-    results = load(banded.run(tmp_path / "run"))
+    results = load(ressearch.run(banded, tmp_path / "run"))
     trials = results.trials
     assert len(trials) == 17
     assert (trials["status"] == "stopped").sum() >= 8
@@ -310,7 +310,7 @@ def test_a_stopped_trial_keeps_the_value_that_decided(
     scheduler: Any, ray_started: None, tmp_path: Path, reports: dict[int, list[dict[str, Any]]]
 ) -> None:
     stopping = study(search={"scheduler": scheduler, "trials": 10})
-    results = load(stopping.run(tmp_path / "run"))
+    results = load(ressearch.run(stopping, tmp_path / "run"))
     assert (results.trials["status"] == "stopped").any()
     assert_record_holds_every_report(results, reports)
 
@@ -338,7 +338,7 @@ def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:
                     cluster.remove_node(nodes[0], allow_graceful=False)
 
         monitor = Killer()
-        trials = load(grid.run(tmp_path / "run", monitor, address=cluster.address)).trials
+        trials = load(ressearch.run(grid, tmp_path / "run", monitor, address=cluster.address)).trials
         assert monitor.seen >= 6 * 40
         assert trials["status"].tolist() == ["completed"] * 6
         assert trials["epochs"].tolist() == [40] * 6

@@ -189,7 +189,7 @@ def test_a_study_directory_holds_what_it_says(small_run: Path, small_study: Stud
     assert {path.name for path in small_run.iterdir() if not path.name.startswith(".")} == said
     assert f"of a search, Optuna's storage (`{OPTUNA_FILE}`)" in FLAT
     with pytest.raises(StudyError, match="nothing was overwritten"):
-        small_study.run(small_run)
+        ressearch.run(small_study, small_run)
 
 
 def test_its_tour_of_the_house_names_what_is_there() -> None:

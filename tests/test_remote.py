@@ -350,7 +350,7 @@ def test_a_copy_that_another_machine_overtook_is_put_aside_not_lost() -> None:
     assert (aside / "journal.jsonl").read_bytes() == ours
 
 
-@pytest.mark.parametrize("command", [load, ressearch.resume, lambda url: Study.from_dict(GRID).run(url)])
+@pytest.mark.parametrize("command", [load, ressearch.resume, lambda url: ressearch.run(Study.from_dict(GRID), url)])
 def test_a_url_out_of_reach_is_said_in_one_line(command: Callable[[str], Any], weather: Weather) -> None:
     weather.fails = lambda call: True
     with pytest.raises(StudyError, match="flaky://bucket/run: cannot be read: could not connect") as caught:

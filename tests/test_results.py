@@ -136,7 +136,7 @@ def test_pick_takes_the_best_within_the_budget(small_run: Path) -> None:
 def test_a_repeated_grid_gives_the_same_numbers(
     ray_started: None, small_run: Path, small_study: Study, tmp_path: Path
 ) -> None:
-    again = ressearch.load(small_study.run(tmp_path / "again"))
+    again = ressearch.load(ressearch.run(small_study, tmp_path / "again"))
     columns = ["trial", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
     order = ["trial", "epoch", "seed"]
     first = ressearch.load(small_run).curves.sort_values(order, ignore_index=True)[columns]
@@ -157,7 +157,7 @@ def test_search_stops_refuses_and_records_its_trials(ray_started: None, tmp_path
             },
         }
     )
-    trials = ressearch.load(study.run(tmp_path / "search")).trials
+    trials = ressearch.load(ressearch.run(study, tmp_path / "search")).trials
     assert len(trials) == study.planned_trials == trials["name"].nunique()
     assert (trials["macs"] <= 600_000).all()
     assert set(trials["status"]) == {"completed", "stopped"}
@@ -170,7 +170,7 @@ def test_divergence_is_a_result(ray_started: None, tmp_path: Path) -> None:
     study = Study.from_dict(
         {"space": {"grid": {"depth": [8, 14], "width": 4}}, "recipe": {"epochs": 2, "lr": 1e6}, "name": "wild"}
     )
-    directory = study.run(tmp_path / "wild")
+    directory = ressearch.run(study, tmp_path / "wild")
     trials = ressearch.load(directory).trials
     assert trials["status"].tolist() == ["diverged"] * 2
     assert trials["reason"].str.contains("seed 0: loss is").all()
@@ -188,11 +188,11 @@ def test_several_objectives_and_nsga2(ray_started: None, tmp_path: Path) -> None
             "search": {"trials": 3, "sampler": "nsga2", "objective": ["val_accuracy", "macs"]},
         }
     )
-    assert len(ressearch.load(study.run(tmp_path / "front")).trials) == 3
+    assert len(ressearch.load(ressearch.run(study, tmp_path / "front")).trials) == 3
 
 
 def test_run_never_overwrites(small_run: Path, small_study: Study) -> None:
     before = {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()}
     with pytest.raises(StudyError, match=r"holds a study already; nothing was overwritten: `ressearch resume"):
-        small_study.run(small_run)
+        ressearch.run(small_study, small_run)
     assert {path: path.read_bytes() for path in small_run.rglob("*") if path.is_file()} == before

@@ -6,6 +6,7 @@ import functools
 import json
 import pickle
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from profiles import examples
 
+import ressearch
 from ressearch import Architecture, SearchSpace, Study
 from ressearch.errors import StudyError
 from ressearch.networks.cost import cost
+from ressearch.registry import unchanged
 from ressearch.results.schema import architecture_columns
 from ressearch.search import samplers
 from ressearch.search.neighbours import neighbour
@@ -116,7 +119,7 @@ class Recording(optuna.samplers.BaseSampler):
 
 
 @pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+def recorded() -> Iterator[list[Recording]]:
     """Every sampler that is made from now on, recording."""
     made: list[Recording] = []
 
@@ -128,9 +131,10 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
 
         return samplers.SamplerType(make, kind.objectives, kind.least_numbers, kind.why)
 
-    for name, kind in list(SAMPLERS.items()):
-        monkeypatch.setitem(SAMPLERS, name, recording(kind))
-    return made
+    with unchanged():
+        for name, kind in SAMPLERS.items():
+            SAMPLERS.add(name, recording(kind), replace=True)
+        yield made
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -434,7 +438,7 @@ def test_an_optuna_study_of_other_objectives_is_no_traceback(tmp_path: Path) -> 
     run(Proposer(study(storage=url, trials=3)), 3)
     assert len(optuna.load_study(study_name="study", storage=url).trials) == 3
     with pytest.raises(StudyError, match="holds a search named 'study' already"):
-        study(storage=url).run(tmp_path / "run")
+        ressearch.run(study(storage=url), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -536,7 +540,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"notes\.txt is no SQLite database"):
         study(storage=f"sqlite:///{file}")
     file.write_bytes(b"SQLite format 3\0" + b"\1" * 200)
-    for act in (lambda one: one.check(), lambda one: one.run(tmp_path / "run")):
+    for act in (ressearch.check, lambda one: ressearch.run(one, tmp_path / "run")):
         with pytest.raises(StudyError, match=r"notes\.txt' cannot be opened: ") as caught:
             act(study(storage=f"sqlite:///{file}"))
         assert "\n" not in str(caught.value)

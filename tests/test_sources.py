@@ -406,7 +406,7 @@ def test_a_streamed_study_of_a_relative_path_runs_through_ray(tmp_path: Path, mo
             "recipe": {"epochs": 2, "batch_size": 4},
         }
     )
-    results = ressearch.load(study.run(tmp_path / "run"))
+    results = ressearch.load(ressearch.run(study, tmp_path / "run"))
     assert results.trials["status"].tolist() == ["completed"]
     assert "decoded when needed" in results.run["data_source"]
 

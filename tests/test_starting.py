@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import StudyError
 from ressearch.networks.cost import cost
@@ -167,7 +168,7 @@ def test_the_winners_curse_is_counted_where_finalists_train_as_long_as_the_searc
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median", "fifo"])
 def test_check_warns_of_a_scheduler_that_judges_one_cycle_by_its_early_epochs(scheduler: str) -> None:
     for schedule, is_warned in (("one_cycle", scheduler != "fifo"), ("cosine", False)):
-        found = study(scheduler=scheduler, recipe={"schedule": schedule}).check()
+        found = ressearch.check(study(scheduler=scheduler, recipe={"schedule": schedule}))
         assert [f"{scheduler} judges networks by early epochs" in one for one in found["warnings"]] == [
             True
         ] * is_warned

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ressearch
 from ressearch import Study
 from ressearch.errors import ResourceError, RessearchError
 
@@ -117,7 +118,7 @@ def test_missing_and_unreadable_files(file: Path, tmp_path: Path) -> None:
 
 def test_more_gpus_than_there_are(file: Path, tmp_path: Path) -> None:
     study = Study.from_file(file, ["resources.gpus_per_trial=64"])
-    for act in (study.check, lambda: study.run(tmp_path / "out")):
+    for act in (lambda: ressearch.check(study), lambda: ressearch.run(study, tmp_path / "out")):
         with pytest.raises(
             ResourceError, match=r"--set resources.gpus_per_trial: 64 GPUs a trial, but this machine has"
         ):
@@ -126,7 +127,7 @@ def test_more_gpus_than_there_are(file: Path, tmp_path: Path) -> None:
 
 
 def test_check_sizes_prices_and_times_without_training(file: Path) -> None:
-    found = Study.from_file(file).check()
+    found = ressearch.check(Study.from_file(file))
     assert (found["space_size"], found["networks"], found["trials"]) == (4, 4, 4)
     assert found["cheapest"]["macs"] < found["dearest"]["macs"]
     assert found["dearest"]["depth"] == 20

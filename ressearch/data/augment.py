@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ressearch.errors import DataError, nearest
+from ressearch.errors import DataError
+from ressearch.registry import Registry
 from ressearch.shapes import Shape
 
 Draws = tuple[Tensor, ...]
@@ -39,26 +40,20 @@ class Mixing(Augmentation):
         """Return images and targets, shape (batch, classes), mixed as drawn."""
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {}
+AUGMENTATIONS: Registry[Augmentation] = Registry(
+    "augmentations", "random changes of training images", DataError, "augmentation {name} is unknown"
+)
 """Every augmentation by name."""
 
 
-def augmentation(name: str) -> Callable[[type[Augmentation]], type[Augmentation]]:
+def augmentation(name: str, *, replace: bool = False) -> Callable[[type[Augmentation]], type[Augmentation]]:
     """Register a class as augmentation `name`."""
-
-    def register(kind: type[Augmentation]) -> type[Augmentation]:
-        AUGMENTATIONS[name] = kind()
-        return kind
-
-    return register
+    return AUGMENTATIONS.register(name, make=lambda kind: kind(), replace=replace)
 
 
 def get_augmentations(names: Sequence[str]) -> list[Augmentation]:
     """Return the named augmentations. Raises DataError with the nearest name for an unknown one."""
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise DataError(f"augmentation '{name}' is unknown; {nearest(name, AUGMENTATIONS)}")
-    return [AUGMENTATIONS[name] for name in names]
+    return [AUGMENTATIONS.find(name) for name in names]
 
 
 def augment(inputs: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:

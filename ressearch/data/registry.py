@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from ressearch.data.lazy import Lazy
 from ressearch.data.spool import Place, hold, stamp
-from ressearch.errors import DataError, MissingDataError, nearest
+from ressearch.errors import DataError, MissingDataError
+from ressearch.registry import Registry
 from ressearch.shapes import Shape
 
 
@@ -149,21 +151,34 @@ class DatasetType:
     declared: Declared | None = None
 
 
-DATASETS: dict[str, DatasetType] = {}
+DATASETS: Registry[DatasetType] = Registry("datasets", "data sets, and kinds of files", DataError, "{name} is unknown")
 """Every data set by name."""
+
+Loader = Callable[[str, Options], Dataset]
 
 
 def dataset(
-    name: str, *, argument: str | None = None, get: str = "", declared: Declared | None = None
-) -> Callable[[Callable[[str, Options], Dataset]], Callable[[str, Options], Dataset]]:
-    """Register a loader as data set `name`; its docstring's first line says what it is."""
+    name: str,
+    *,
+    argument: str | None = None,
+    get: str = "",
+    declared: Declared | None = None,
+    replace: bool = False,
+) -> Callable[[Loader], Loader]:
+    """Register a loader as data set `name`; its docstring's first line says what it is.
 
-    def register(load: Callable[[str, Options], Dataset]) -> Callable[[str, Options], Dataset]:
-        summary = (load.__doc__ or "").strip().splitlines()[0]
-        DATASETS[name] = DatasetType(load, argument, summary, get, declared)
-        return load
+    Args:
+        name: what a study's `data.name` calls it.
+        argument: what has to follow a colon after the name, such as a file's path; None if nothing may.
+        get: how to get the files, if it needs any.
+        declared: what it holds, where that is known without its files.
+        replace: take the place of a data set of this name.
+    """
 
-    return register
+    def make(load: Loader) -> DatasetType:
+        return DatasetType(load, argument, (inspect.getdoc(load) or "").partition("\n")[0], get, declared)
+
+    return DATASETS.register(name, make=make, replace=replace)
 
 
 def find(name: str) -> tuple[DatasetType, str]:
@@ -172,9 +187,7 @@ def find(name: str) -> tuple[DatasetType, str]:
     Raises DataError with the nearest name if there is none, or if an argument is missing or too much.
     """
     kind, colon, argument = name.partition(":")
-    if kind not in DATASETS:
-        raise DataError(f"'{name}' is unknown; {nearest(kind, DATASETS)}")
-    found = DATASETS[kind]
+    found = DATASETS.find(kind)
     if found.argument is None and colon:
         raise DataError(f"'{name}': '{kind}' takes nothing after a colon")
     if found.argument is not None and not argument:

@@ -17,8 +17,9 @@ from ressearch.networks.blocks import BLOCKS, SE_POSITIONS, ends_in_norm, get_bl
 from ressearch.networks.compatibility import check
 from ressearch.networks.layers import ACTIVATIONS, NORMS
 from ressearch.networks.shortcuts import SHORTCUTS
-from ressearch.networks.skips import SKIPS, Dense, get_skip, resolve_options
+from ressearch.networks.skips import SKIPS, get_skip, resolve_options
 from ressearch.networks.stems import STEMS
+from ressearch.registry import Registry
 
 NORM_ORDERS = ("post", "pre")
 
@@ -144,14 +145,13 @@ class Architecture:
                 raise ArchitectureError(
                     f"{key}: {list(numbers)} has {len(numbers)} stages, depths {list(self.depths)} has {stages}"
                 )
-        style = get_skip(self.skip, self.skip_options)
-        if isinstance(style, Dense) and style.growth_rate:
-            expected = style.widths(self.stem_width, self.depths)
-            if self.widths != expected:
-                raise ArchitectureError(
-                    f"widths: {list(self.widths)} do not follow from growth_rate {style.growth_rate:g}, which gives "
-                    f"{list(expected or ())}; leave widths out"
-                )
+        expected = get_skip(self.skip, self.skip_options).widths(self.stem_width, self.depths)
+        if expected is not None and self.widths != expected:
+            options = ", ".join(f"{option} {value:g}" for option, value in self.skip_options)
+            raise ArchitectureError(
+                f"widths: {list(self.widths)} do not follow from {options}, which gives {list(expected)}; "
+                "leave widths out"
+            )
 
     def _refuse_nonsense(self) -> None:
         kind, stem, style = get_block(self.block), STEMS[self.stem], SKIPS[self.skip]
@@ -178,21 +178,18 @@ class Architecture:
         if key in _BY_BLOCK:
             return kind.defaults[key]
         if key == "widths":
-            style = get_skip(self.skip, self.skip_options)
-            derived = style.widths(self.stem_width, self.depths) if isinstance(style, Dense) else None
+            derived = get_skip(self.skip, self.skip_options).widths(self.stem_width, self.depths)
             return derived or tuple(16 * 2**stage for stage in range(len(self.depths)))
         if key == "strides":
             if kind.domain != "image":
                 return (1,) * len(self.depths)
-            first = STEMS[self.stem].first_stride
-            return (first,) + (first if self.stem == "simple" else 2,) * (len(self.depths) - 1)
+            return (STEMS[self.stem].first_stride,) + (2,) * (len(self.depths) - 1)
         if key == "stem_width":
-            style = get_skip(self.skip, self.skip_options)
-            if isinstance(style, Dense) and style.growth_rate:
-                return 2 * int(style.growth_rate)
-            width = self.widths[0] if isinstance(self.widths, list | tuple) and self.widths else 16
-            if isinstance(style, Dense):
-                return max(1, width // 2)
+            given = self.widths[0] if isinstance(self.widths, list | tuple) and self.widths else None
+            published = get_skip(self.skip, self.skip_options).stem_width(given)
+            if published is not None:
+                return published
+            width = 16 if given is None else given
             ratio = self.bottleneck_ratio[0] if isinstance(self.bottleneck_ratio, tuple) else self.bottleneck_ratio
             return max(1, round(width * min(1.0, ratio)))
         if key == "skip_options":
@@ -245,9 +242,7 @@ class Architecture:
 
         Raises ArchitectureError with the nearest name if there is no such preset.
         """
-        if name not in PRESETS:
-            raise ArchitectureError(f"preset '{name}' is unknown; {nearest(name, PRESETS)}")
-        return PRESETS[name]
+        return PRESETS.find(name)
 
     @property
     def name(self) -> str:
@@ -328,7 +323,9 @@ class Architecture:
         return replace(self, **changes)
 
 
-PRESETS: dict[str, Architecture] = {}
+PRESETS: Registry[Architecture] = Registry(
+    "presets", "published networks", ArchitectureError, "preset {name} is unknown"
+)
 """Published networks by name; `ressearch.networks.presets` fills it."""
 
 _FIELDS = {field.name: field for field in fields(Architecture)}

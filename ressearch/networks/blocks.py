@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ressearch.errors import ArchitectureError, nearest
-from ressearch.limits import short
+from ressearch.errors import ArchitectureError
 from ressearch.networks.attention import Attention, heads_for
 from ressearch.networks.compatibility import NO_PIXELS, Rule, never, only
 from ressearch.networks.layers import (
@@ -28,6 +27,7 @@ from ressearch.networks.layers import (
     SqueezeExcite,
     norm_layers,
 )
+from ressearch.registry import Registry
 
 Branches = tuple[Layers, ...]
 
@@ -156,30 +156,38 @@ class BlockType:
     transition: Callable[[BlockSpec, int], Layers] | None = None
 
 
-BLOCKS: dict[str, BlockType] = {}
+BLOCKS: Registry[BlockType] = Registry(
+    "blocks", "residual branches F(x)", ArchitectureError, "block: {name} is unknown"
+)
 """Every block type by name."""
 
 _Function = Callable[[BlockSpec], Branches]
 
 
-def block(name: str, *, defaults: Mapping[str, Any] | None = None, **traits: Any) -> Callable[[_Function], _Function]:
-    """Register a function as block type `name`, with the traits of `BlockType`."""
+def block(
+    name: str, *, defaults: Mapping[str, Any] | None = None, replace: bool = False, **traits: Any
+) -> Callable[[_Function], _Function]:
+    """Register a function as block type `name`.
 
-    def register(branches: _Function) -> _Function:
-        BLOCKS[name] = BlockType(branches, defaults={**_PUBLISHED, **(defaults or {})}, **traits)
-        return branches
+    Args:
+        name: what `block` calls it.
+        defaults: of Architecture's fields, where they differ from a basic block's.
+        replace: take the place of a block type of this name.
+        traits: the other attributes of `BlockType`.
+    """
 
-    return register
+    def make(branches: _Function) -> BlockType:
+        return BlockType(branches, defaults={**_PUBLISHED, **(defaults or {})}, **traits)
+
+    return BLOCKS.register(name, make=make, replace=replace)
 
 
 def get_block(name: str) -> BlockType:
     """Return the registered block type. Raises ArchitectureError with the nearest name if there is none."""
-    try:
-        return BLOCKS[name]
-    except (KeyError, TypeError):
-        raise ArchitectureError(f"block: {short(name)} is unknown; {nearest(name, BLOCKS)}") from None
+    return BLOCKS.find(name)
 
 
+@BLOCKS.cached
 @functools.cache
 def weighted_layers(name: str, bottleneck_ratio: float | None = None) -> int:
     """Return how many weighted layers one block puts on the main path (2 for `basic`, 3 for `bottleneck`)."""
@@ -189,6 +197,7 @@ def weighted_layers(name: str, bottleneck_ratio: float | None = None) -> int:
     return sum(layer.weighted for branch in branches for layer in branch)
 
 
+@BLOCKS.cached
 @functools.cache
 def ends_in_norm(name: str, norm: str, norm_order: str) -> bool:
     """Return whether a norm is the last layer of the block's branches, so that its scale can start at 0."""

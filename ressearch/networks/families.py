@@ -18,7 +18,7 @@ from ressearch.limits import ARCHITECTURE
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.blocks import get_block, weighted_layers
 from ressearch.networks.cost import cost
-from ressearch.networks.skips import SKIPS, Dense
+from ressearch.networks.skips import SKIPS
 from ressearch.networks.stems import STEMS
 from ressearch.shapes import Shape
 from ressearch.units import format_count
@@ -42,7 +42,7 @@ def depths_for(
     Raises ArchitectureError, naming the nearest depths that exist, if no whole n fits.
     """
     kind = get_block(block)
-    has_transitions = kind.transition is not None or SKIPS.get(skip) is Dense
+    has_transitions = kind.transition is not None or (skip in SKIPS and SKIPS[skip].has_transitions)
     fixed = STEMS[stem or kind.defaults["stem"]].weighted + 1 + has_head + (stages - 1) * has_transitions
     step = weighted_layers(block, bottleneck_ratio) * stages
     blocks, rest = divmod(depth - fixed, step)

@@ -112,8 +112,8 @@ def _convnext(depths: tuple[int, ...], width: int) -> Architecture:
     return Architecture("convnext", depths, widths, skip="layerscale", stem="patch")
 
 
-PRESETS.update(
-    {
+def _published() -> dict[str, Architecture]:
+    return {
         **{f"resnet{depth}-cifar": _cifar_resnet(depth, "projection") for depth in (20, 32, 44, 56, 110, 1202)},
         **{f"resnet{depth}-a-cifar": _cifar_resnet(depth, "pad") for depth in (20, 32, 44, 56, 110, 1202)},
         **{f"preresnet{depth}-cifar": _pre_activation_resnet(depth) for depth in (164, 1001)},
@@ -150,7 +150,32 @@ PRESETS.update(
             head_width=1280,
         ),
     }
-)
+
+
+_PAPERS = {
+    "resnet": "He et al. 2015",
+    "preresnet": "He et al. 2016",
+    "wrn": "Zagoruyko and Komodakis 2016",
+    "densenet100": "Huang et al. 2017",
+    "wide": "Zagoruyko and Komodakis 2016",
+    "resnext": "Xie et al. 2017",
+    "se": "Hu et al. 2018",
+    "convnext": "Liu et al. 2022",
+    "regnetx": "Radosavovic et al. 2020",
+    "regnety": "Radosavovic et al. 2020",
+    "efficientnet": "Tan and Le 2019",
+}
+
+
+def _summary(name: str, network: Architecture) -> str:
+    """Return a preset's depth and paper in one line."""
+    family = name.partition("-")[0]
+    paper = "He et al. 2019" if "-d-" in name else _PAPERS.get(family) or _PAPERS[family.rstrip("0123456789")]
+    return f"depth {network.depth}, {paper}"
+
+
+for _name, _network in _published().items():
+    PRESETS.add(_name, _network, maker=_published, summary=_summary(_name, _network))
 
 _INPUTS: dict[str, Shape] = {"cifar": (3, 32, 32), "imagenet": (3, 224, 224)}
 

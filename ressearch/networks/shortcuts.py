@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ressearch.errors import ArchitectureError, nearest
+from ressearch.errors import ArchitectureError
 from ressearch.networks.layers import AveragePool, Layers, SubsampleAndPad, norm_layers, pointwise
+from ressearch.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,20 @@ class UnitSpec:
 
 Shortcut = Callable[[UnitSpec], Layers | None]
 
-SHORTCUTS: dict[str, Shortcut] = {}
+SHORTCUTS: Registry[Shortcut] = Registry(
+    "shortcuts", "s(x): how x matches the branch's shape", ArchitectureError, "shortcut: {name} is unknown"
+)
 """Every shortcut by name: its layers, none for the identity; None where a unit is to have no shortcut at all."""
 
 
-def shortcut(name: str) -> Callable[[Shortcut], Shortcut]:
+def shortcut(name: str, *, replace: bool = False) -> Callable[[Shortcut], Shortcut]:
     """Register a function as shortcut `name`."""
-
-    def register(layers: Shortcut) -> Shortcut:
-        SHORTCUTS[name] = layers
-        return layers
-
-    return register
+    return SHORTCUTS.register(name, replace=replace)
 
 
 def get_shortcut(name: str) -> Shortcut:
     """Return the shortcut. Raises ArchitectureError with the nearest name if there is none."""
-    if name not in SHORTCUTS:
-        raise ArchitectureError(f"shortcut: '{name}' is unknown; {nearest(name, SHORTCUTS)}")
-    return SHORTCUTS[name]
+    return SHORTCUTS.find(name)
 
 
 @shortcut("pad")

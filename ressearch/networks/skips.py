@@ -35,6 +35,7 @@ from ressearch.networks.merges import (
     WeightedSum,
 )
 from ressearch.networks.shortcuts import UnitSpec, project
+from ressearch.registry import Registry
 
 Options = tuple[tuple[str, float], ...]
 
@@ -46,6 +47,8 @@ class Skip(ABC):
     """The output before what follows the addition, for tables and pictures."""
     rules: ClassVar[tuple[Rule, ...]] = ()
     """Which values of other Architecture fields have a meaning with the style."""
+    has_transitions: ClassVar[bool] = False
+    """Whether a `transition`, of one weighted layer, stands before each stage but the first."""
     has_shortcut: ClassVar[bool] = True
     """Whether s(x) is used; if not, the field `shortcut` changes nothing."""
     replaces_biases: ClassVar[bool] = False
@@ -69,6 +72,18 @@ class Skip(ABC):
         if blocks > 1:
             yield width, width, blocks - 1
 
+    def widths(self, stem_width: int, depths: Sequence[int]) -> tuple[int, ...] | None:
+        """Return the stages' output channels where they follow from the style's options; None where they do not."""
+        return None
+
+    def stem_width(self, width: int | None) -> int | None:
+        """Return the stem's channels where the style's paper says them; None leaves them to the block.
+
+        Args:
+            width: output channels of the first stage, if they are given.
+        """
+        return None
+
     def entry_width(self, in_width: int, stage: int) -> int | None:
         """Return the channels that enter a stage after the style's own `transition`; None if it has none."""
         return None
@@ -82,22 +97,23 @@ class Skip(ABC):
         return
 
 
-SKIPS: dict[str, type[Skip]] = {}
+SKIPS: Registry[type[Skip]] = Registry("skips", "how x and F(x) meet", ArchitectureError, "skip: {name} is unknown")
 """Every skip style by name."""
 
 
-def skip(name: str) -> Callable[[type[Skip]], type[Skip]]:
+def skip(name: str, *, replace: bool = False) -> Callable[[type[Skip]], type[Skip]]:
     """Register a class as skip style `name`; one with options becomes a frozen dataclass."""
 
     def register(style: type[Skip]) -> type[Skip]:
         if inspect.get_annotations(style):
             style = dataclass(frozen=True)(style)
-        SKIPS[name] = style
+        SKIPS.add(name, style, replace=replace)
         return style
 
     return register
 
 
+@SKIPS.cached
 @functools.lru_cache(maxsize=4096)
 def get_skip(name: str, options: Options = ()) -> Skip:
     """Return the skip style with its options set.
@@ -105,8 +121,7 @@ def get_skip(name: str, options: Options = ()) -> Skip:
     Raises ArchitectureError with the nearest name if the style or an option is unknown, or an option's value is out
     of range.
     """
-    if name not in SKIPS:
-        raise ArchitectureError(f"skip: '{name}' is unknown; {nearest(name, SKIPS)}")
+    style = SKIPS.find(name)
     known = skip_options(name)
     for option, value in options:
         if option not in known:
@@ -114,9 +129,10 @@ def get_skip(name: str, options: Options = ()) -> Skip:
             raise ArchitectureError(f"skip_options: '{option}' is no option of skip '{name}'; {hint}")
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise ArchitectureError(f"skip_options.{option}: {value!r} is not a number")
-    return SKIPS[name](**dict(options))
+    return style(**dict(options))
 
 
+@SKIPS.cached
 @functools.lru_cache(maxsize=4096)
 def resolve_options(name: str, options: Options) -> Options:
     """Return a style's options with the published defaults where nothing is given. Raises as `get_skip`."""
@@ -415,6 +431,7 @@ class Dense(Skip):
     compression: float = 0.5
 
     has_shortcut = False
+    has_transitions = True
 
     def __post_init__(self) -> None:
         is_whole = self.growth_rate >= 0 and self.growth_rate == int(self.growth_rate)
@@ -434,6 +451,12 @@ class Dense(Skip):
             width = self.entry_width(width, stage) + blocks * int(self.growth_rate)
             widths.append(width)
         return tuple(widths)
+
+    def stem_width(self, width: int | None) -> int | None:
+        """Return twice the growth rate (section 4.2), else half of where the first stage ends."""
+        if self.growth_rate:
+            return 2 * int(self.growth_rate)
+        return max(1, (16 if width is None else width) // 2)
 
     def entry_width(self, in_width: int, stage: int) -> int:
         """Return the channels that enter a stage: compressed, but for the first."""

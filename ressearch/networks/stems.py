@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from ressearch.errors import ArchitectureError
 from ressearch.networks.attention import Positions
 from ressearch.networks.layers import Activation, Conv, Layers, Linear, MaxPool, norm_layers
+from ressearch.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,17 @@ class StemType:
     weighted: int = 1
 
 
-STEMS: dict[str, StemType] = {}
+STEMS: Registry[StemType] = Registry(
+    "stems", "what meets the input before the first stage", ArchitectureError, "stem: {name} is unknown"
+)
 """Every stem by name."""
 
 
-def stem(name: str, **traits: object) -> Callable[[Callable[[StemSpec], Layers]], Callable[[StemSpec], Layers]]:
+def stem(
+    name: str, *, replace: bool = False, **traits: Any
+) -> Callable[[Callable[[StemSpec], Layers]], Callable[[StemSpec], Layers]]:
     """Register a function as stem `name`, with the traits of `StemType`."""
-
-    def register(layers: Callable[[StemSpec], Layers]) -> Callable[[StemSpec], Layers]:
-        STEMS[name] = StemType(layers, **traits)  # type: ignore[arg-type]
-        return layers
-
-    return register
+    return STEMS.register(name, make=lambda layers: StemType(layers, **traits), replace=replace)
 
 
 @stem("cifar", classes=10)

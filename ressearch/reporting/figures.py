@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ressearch.errors import StudyError
+from ressearch.registry import Registry
 from ressearch.results import Results
 from ressearch.units import format_count
 
@@ -38,18 +40,17 @@ class Plot:
 
 Maker = Callable[[Results], Plot | None]
 
-PLOTS: dict[str, Maker] = {}
+PLOTS: Registry[Maker] = Registry("plots", "the report's figures", StudyError, "plot {name} is unknown")
 """Every plot by name, in the order of the report; a maker returns None where the study has nothing to show."""
 
 
-def plot(name: str, phases: tuple[str, ...] = ("search",)) -> Callable[[Maker], Maker]:
+def plot(name: str, phases: tuple[str, ...] = ("search",), *, replace: bool = False) -> Callable[[Maker], Maker]:
     """Register a maker as plot `name`; it is given the results of these phases of the study."""
 
-    def register(maker: Maker) -> Maker:
-        PLOTS[name] = lambda results: maker(results.phase(*phases))
-        return maker
+    def make(maker: Maker) -> Maker:
+        return lambda results: maker(results.phase(*phases))
 
-    return register
+    return PLOTS.register(name, make=make, replace=replace)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def check(study: Study) -> dict[str, Any]:
     Raises ResourceError if a trial asks for more than this machine has, memory included.
     """
     cpus, gpus, concurrency = slots = trial_resources(study)
-    require_storage(study)
+    require_storage(study.search.storage, study.name, study.place("search", "storage"))
     networks, is_complete = known_networks(study)
     space = study.search_space
     priced = price(study, networks)

@@ -34,10 +34,10 @@ from ressearch.results.schema import is_open
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
 from ressearch.results.store import Store, read_tables
 from ressearch.search import changes
-from ressearch.search.callbacks import callbacks
 from ressearch.search.choices import put_back, repeated
 from ressearch.search.cluster import available, cluster_size, ray_running
 from ressearch.search.estimate import known_networks
+from ressearch.search.loggers import callbacks
 from ressearch.search.memory import price, require_fit
 from ressearch.search.monitor import Monitor
 from ressearch.search.phases import Phase, phases
@@ -57,16 +57,31 @@ _RESTARTS = 3
 
 def run(
     study: Study,
-    out: str | Path,
+    out: str | Path | None = None,
     monitor: Monitor | None = None,
     address: str | None = None,
     repeat: str | Path | None = None,
 ) -> str | Path:
-    """Carry `study` out into a directory or URL; see `Study.run`."""
+    """Run a study; returns its directory, which `ressearch.load`, `report` and `pick` read.
+
+    Args:
+        study: what to run.
+        out: the directory to write [``runs/NAME``], or a URL that fsspec knows; must not hold a study.
+        monitor: is told of every event; None is silent.
+        address: of a running Ray cluster; None uses this machine.
+        repeat: the directory of an earlier run of this study: its networks run as they ran there (grouping and
+            memory layout, which else are measured), so that on a CPU of the same kind their numbers are the same.
+
+    Raises:
+        StudyError: the data are not on this machine, or `out` holds something already, or cannot be written, or
+            too many trials failed, or what `repeat` holds cannot be repeated.
+        ResourceError: a trial asks for more than the machine has.
+    """
+    out = out if out is not None else Path("runs") / study.name
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
     _require_resources(study, address)
-    require_storage(study)
+    require_storage(study.search.storage, study.name, study.place("search", "storage"))
     if not is_url(out):
         return _run(study, Path(out), monitor, address, further=further)
     mirror = Mirror(str(out))
@@ -330,7 +345,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
             stop=CombinedStopper(ledger, Asked()),
             callbacks=[
                 Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name),
-                *callbacks(study, directory),
+                *callbacks(study.loggers, study.name, directory),
             ],
             verbose=0,
         ),

@@ -12,6 +12,9 @@ from typing import Annotated
 import optuna
 from pydantic import Field
 
+from ressearch.errors import StudyError
+from ressearch.registry import Registry
+
 Factory = Callable[..., optuna.samplers.BaseSampler]
 
 
@@ -40,20 +43,19 @@ class SamplerType:
         return None
 
 
-SAMPLERS: dict[str, SamplerType] = {}
+SAMPLERS: Registry[SamplerType] = Registry(
+    "samplers", "Optuna's, which propose networks", StudyError, "sampler {name} is unknown"
+)
 """Optuna samplers by name."""
 
 
 def sampler(
-    name: str, *, objectives: int | None = None, least_numbers: int = 0, why: str = ""
+    name: str, *, objectives: int | None = None, least_numbers: int = 0, why: str = "", replace: bool = False
 ) -> Callable[[Factory], Factory]:
-    """Register a factory as sampler `name`."""
-
-    def register(factory: Factory) -> Factory:
-        SAMPLERS[name] = SamplerType(factory, objectives, least_numbers, why)
-        return factory
-
-    return register
+    """Register a factory as sampler `name`; see `SamplerType` for what it may say of itself."""
+    return SAMPLERS.register(
+        name, make=lambda factory: SamplerType(factory, objectives, least_numbers, why), replace=replace
+    )
 
 
 _Startup = Annotated[int, Field(ge=0, le=1_000_000)]

@@ -12,20 +12,20 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ressearch.errors import StudyError
+from ressearch.registry import Registry
+
 Factory = Callable[..., Any]
 
-SCHEDULERS: dict[str, Factory] = {}
+SCHEDULERS: Registry[Factory] = Registry(
+    "schedulers", "Ray Tune's, which stop trials early", StudyError, "scheduler {name} is unknown"
+)
 """Tune schedulers by name; each factory takes metric, mode, epochs and options. Ray is imported only when called."""
 
 
-def scheduler(name: str) -> Callable[[Factory], Factory]:
+def scheduler(name: str, *, replace: bool = False) -> Callable[[Factory], Factory]:
     """Register a factory as scheduler `name`."""
-
-    def register(factory: Factory) -> Factory:
-        SCHEDULERS[name] = factory
-        return factory
-
-    return register
+    return SCHEDULERS.register(name, replace=replace)
 
 
 _Factor = Annotated[float, Field(ge=2, le=100)]

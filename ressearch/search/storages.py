@@ -11,8 +11,6 @@ from ressearch.errors import StudyError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-    from ressearch.search.study import Study
-
 _EXAMPLE = "sqlite:///search.db or postgresql://HOST/NAME"
 
 
@@ -48,15 +46,19 @@ def _problem_with_file(url: URL) -> str | None:
     return None
 
 
-def require_storage(study: Study) -> None:
-    """Raise StudyError if a study's storage cannot be reached, or holds another search of the study's name."""
-    text = study.search.storage
+def require_storage(text: str | None, name: str, place: str) -> None:
+    """Raise StudyError if a storage cannot be reached, or holds another search of a study's name.
+
+    Args:
+        text: its URL; None is no storage.
+        name: of the study.
+        place: where it is asked for, for the message.
+    """
     if text is None:
         return
     import optuna
     from sqlalchemy.engine import make_url
 
-    place = study.place("search", "storage")
     url = make_url(text)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
         return
@@ -65,8 +67,7 @@ def require_storage(study: Study) -> None:
     except Exception as error:  # whatever a database's driver raises
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StudyError(f"{place}: {text!r} cannot be opened: {said[:200]}") from None
-    if study.name in names:
+    if name in names:
         raise StudyError(
-            f"{place}: {text!r} holds a search named '{study.name}' already; give this one another name, or "
-            "another storage"
+            f"{place}: {text!r} holds a search named '{name}' already; give this one another name, or another storage"
         )

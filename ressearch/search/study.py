@@ -1,5 +1,5 @@
 """Study: what a study file says. A question, a space, data, a recipe, a search and resources, all validated before
-anything runs. `Study.from_file(...).run()` carries it out (runner.py)."""
+anything runs. `ressearch.check` says what it would do, `ressearch.run` does it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -39,8 +39,8 @@ from ressearch.limits import (
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, cost
 from ressearch.search import documents
-from ressearch.search.callbacks import LOGGERS
 from ressearch.search.explain import complaints
+from ressearch.search.loggers import LOGGERS
 from ressearch.search.options import problem_with
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.search.storages import problem_with_url
@@ -49,9 +49,6 @@ from ressearch.spaces.domains import read as read_domain
 from ressearch.spaces.space import SearchSpace
 from ressearch.training.recipe import Recipe
 from ressearch.units import parse_count, parse_duration, parse_milliseconds, parse_size
-
-if TYPE_CHECKING:
-    from ressearch.search.monitor import Monitor
 
 Count = Annotated[int, BeforeValidator(parse_count)]
 Size = Annotated[int, BeforeValidator(parse_size)]
@@ -296,8 +293,9 @@ class Study(BaseModel):
         for name in value:
             if name not in LOGGERS:
                 raise ValueError(f"'{name}' is unknown; {nearest(name, LOGGERS)}")
-            if importlib.util.find_spec("tensorboardX" if name == "tensorboard" else name) is None:
-                raise ValueError(f"'{name}' is not installed: pip install {name}")
+            package = LOGGERS[name].package
+            if package is not None and importlib.util.find_spec(package) is None:
+                raise ValueError(f"'{name}' is not installed: pip install {package}")
         return value
 
     @classmethod
@@ -525,37 +523,6 @@ class Study(BaseModel):
                 return asked
         every = itertools.product(space.enumerate(), self.recipe.lrs)
         return sum(1 for _ in itertools.islice(every, asked))
-
-    def check(self) -> dict[str, Any]:
-        """Return the space's size, its cheapest and dearest network and the estimated time; trains nothing."""
-        from ressearch.search.estimate import check
-
-        return check(self)
-
-    def run(
-        self,
-        out: str | Path | None = None,
-        monitor: Monitor | None = None,
-        address: str | None = None,
-        repeat: str | Path | None = None,
-    ) -> str | Path:
-        """Run the study; returns its directory, which `ressearch.load`, `report` and `pick` read.
-
-        Args:
-            out: the directory to write [``runs/NAME``], or a URL that fsspec knows; must not hold a study.
-            monitor: is told of every event; None is silent.
-            address: of a running Ray cluster; None uses this machine.
-            repeat: the directory of an earlier run of this study: its networks run as they ran there (grouping and
-                memory layout, which else are measured), so that on a CPU of the same kind their numbers are the same.
-
-        Raises:
-            StudyError: the data are not on this machine, or `out` holds something already, or cannot be written, or
-                too many trials failed, or what `repeat` holds cannot be repeated.
-            ResourceError: a trial asks for more than the machine has.
-        """
-        from ressearch.search.runner import run
-
-        return run(self, out if out is not None else Path("runs") / self.name, monitor, address, repeat)
 
 
 class _Plain(yaml.SafeDumper):

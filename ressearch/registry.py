@@ -1,0 +1,237 @@
+"""Registries: everything that a study file or an architecture may name, by name, with its summary and its source.
+
+Each kind (blocks, skips, data sets, samplers, …) has one `Registry` and one decorator in the module that holds its
+built-in entries. Plugins use the same decorators: see `ressearch.plugins` and docs/extending.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ressearch.errors import RegistryError, RessearchError, nearest
+from ressearch.limits import short
+
+T = TypeVar("T")
+
+OWN = "ressearch"
+"""The source of what this package brings."""
+
+
+class Entry(NamedTuple, Generic[T]):
+    """One registered thing.
+
+    Attributes:
+        name: what a study file calls it.
+        value: what is registered.
+        summary: one line on what it is.
+        source: where it comes from: ``ressearch``, a plugin's file or module, a package, ``__main__``.
+        maker: the function or class that was decorated, by module and qualified name.
+    """
+
+    name: str
+    value: T
+    summary: str
+    source: str
+    maker: str
+
+
+_source: contextvars.ContextVar[str | None] = contextvars.ContextVar("source", default=None)
+
+_late: list[Callable[[], None]] = []
+"""What fills registries once they are asked for more than they hold: the installed packages' plugins."""
+
+
+class Registry(Mapping[str, T]):
+    """Named things of one kind, in the order in which they were registered.
+
+    Args:
+        kind: in the plural, as `ressearch list KIND` says it.
+        summary: one line on what the kind is.
+        error: what `find` raises for an unknown name.
+        unknown: how that error says it; ``{name}`` stands for the name in quotes.
+
+    Example:
+        >>> dances = Registry("dances", "steps to music", RessearchError, "dance: {name} is unknown")
+        >>> @dances.register("waltz")
+        ... def waltz():
+        ...     '''Three in a bar.'''
+        >>> dances.find("walz")
+        Traceback (most recent call last):
+        ressearch.errors.RessearchError: dance: 'walz' is unknown; did you mean 'waltz'?
+    """
+
+    def __init__(self, kind: str, summary: str, error: type[RessearchError], unknown: str) -> None:
+        self.kind, self.summary = kind, summary
+        self._error, self._unknown = error, unknown
+        self._entries: dict[str, Entry[T]] = {}
+        self._forgetting: list[Callable[[], None]] = []
+        REGISTRIES[kind] = self
+
+    def register(
+        self, name: str, *, make: Callable[[Any], T] | None = None, replace: bool = False
+    ) -> Callable[[Any], Any]:
+        """Return a decorator that registers a function or class, whose docstring's first line is its summary.
+
+        Args:
+            name: what a study file calls it.
+            make: makes what is registered of what is decorated; None registers it as it is.
+            replace: take the place of an entry of this name, whosever it is.
+        """
+
+        def decorate(thing: Any) -> Any:
+            value = thing if make is None else make(thing)
+            self.add(name, value, maker=thing, replace=replace)
+            return thing
+
+        return decorate
+
+    def add(self, name: str, value: T, *, maker: Any = None, summary: str | None = None, replace: bool = False) -> None:
+        """Register a value.
+
+        Args:
+            name: what a study file calls it.
+            value: what is registered.
+            maker: the function or class behind it, for its summary and its source [the value].
+            summary: one line on what it is [the first line of the maker's docstring].
+            replace: take the place of an entry of this name, whosever it is.
+
+        Raises RegistryError for a name that is no word, or that is taken. The same function or class may be registered
+        again, as when a notebook's cell is run twice.
+        """
+        if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set(_NOT_IN_NAMES):
+            raise RegistryError(f"{self.kind}: {short(name)} is no name: expected letters, digits, '_', '-' and '.'")
+        maker = value if maker is None else maker
+        by = f"{getattr(maker, '__module__', '')}.{getattr(maker, '__qualname__', '')}".strip(".")
+        before = self._entries.get(name)
+        is_again = before is not None and by != "" and before.maker == by
+        if before is not None and not replace and not is_again:
+            raise RegistryError(
+                f"{self.kind}: '{name}' is registered already, by {before.source}; choose another name, or say "
+                "replace=True to take its place"
+            )
+        said = summary if summary is not None else (inspect.getdoc(maker) or "").partition("\n")[0]
+        self._entries[name] = Entry(name, value, said, _source.get() or _package(maker), by)
+        if before is not None:
+            self.forget()
+
+    def find(self, name: object) -> T:
+        """Return what is registered under a name. Raises the registry's error, with the nearest name, if nothing is."""
+        try:
+            return self[name]  # type: ignore[index]
+        except (KeyError, TypeError):
+            text = self._unknown.replace("{name}", short(name))
+            raise self._error(f"{text}; {nearest(name, self)}") from None
+
+    def entries(self) -> list[Entry[T]]:
+        """Return all entries, with their summaries and sources."""
+        _fill()
+        return list(self._entries.values())
+
+    def entry(self, name: str) -> Entry[T]:
+        """Return one entry. Raises as `find`."""
+        self.find(name)
+        return self._entries[name]
+
+    def cached(self, function: Callable[..., Any]) -> Any:
+        """Have a `functools` cache of what follows from entries emptied when one is replaced; a decorator."""
+        self._forgetting.append(function.cache_clear)  # type: ignore[attr-defined]
+        return function
+
+    def forget(self) -> None:
+        """Empty the caches of what follows from entries."""
+        for clear in self._forgetting:
+            clear()
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            _fill()
+        return self._entries[name].value
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            if name not in self._entries:
+                _fill()
+            return name in self._entries
+        except TypeError:  # no name is a list
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        _fill()
+        return iter(list(self._entries))
+
+    def __len__(self) -> int:
+        _fill()
+        return len(self._entries)
+
+
+_NOT_IN_NAMES = " \t/\\:+=,'\"[]{}<>|*?"
+"""They have a meaning in an architecture's name, a data set's, a study file or a shell."""
+
+REGISTRIES: dict[str, Registry[Any]] = {}
+"""Every registry whose module has been imported, by kind."""
+
+
+def _package(maker: Any) -> str:
+    """Return the source of what was not registered by a plugin: the package of its module, or the module itself."""
+    module = str(getattr(maker, "__module__", "") or OWN)
+    return OWN if module == OWN or module.startswith(f"{OWN}.") else module
+
+
+def _fill() -> None:
+    while _late:
+        _late.pop()()
+
+
+def when_asked(load: Callable[[], None]) -> None:
+    """Have something loaded as soon as a registry is asked for what it does not hold, or for all that it holds."""
+    _late.append(load)
+
+
+@contextlib.contextmanager
+def source(name: str) -> Iterator[None]:
+    """Have what is registered meanwhile say that it comes from `name`; nothing of it stays if an error is raised."""
+    before = _snapshot()
+    token = _source.set(name)
+    try:
+        yield
+    except BaseException:
+        _restore(before)
+        raise
+    finally:
+        _source.reset(token)
+
+
+@contextlib.contextmanager
+def unchanged() -> Iterator[None]:
+    """Have the registries afterwards as they were before, for tests."""
+    _fill()
+    before = _snapshot()
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _snapshot() -> dict[str, dict[str, Entry[Any]]]:
+    return {kind: dict(one._entries) for kind, one in REGISTRIES.items()}
+
+
+def _restore(before: Mapping[str, dict[str, Entry[Any]]]) -> None:
+    for kind, one in REGISTRIES.items():
+        if kind in before and one._entries != before[kind]:
+            one._entries = dict(before[kind])
+            one.forget()
+
+
+def by_source(name: str) -> list[tuple[str, str]]:
+    """Return (kind, name) of everything that a source registered."""
+    return [
+        (kind, one.name) for kind, each in REGISTRIES.items() for one in each._entries.values() if one.source == name
+    ]
+
+
+__all__ = ["OWN", "REGISTRIES", "Entry", "Registry", "by_source", "source", "unchanged", "when_asked"]
