@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ressearch.networks.cost import Cost, cost
     from ressearch.networks.plan import plan
     from ressearch.networks.presets import presets
+    from ressearch.plugins import load_plugin
     from ressearch.reporting import report
     from ressearch.results import load
     from ressearch.results.picking import pick
@@ -37,6 +38,7 @@ __all__ = [
     "check",
     "cost",
     "load",
+    "load_plugin",
     "pick",
     "plan",
     "presets",
@@ -55,6 +57,7 @@ _LAZY = {
     "check": "ressearch.search.estimate",
     "cost": "ressearch.networks.cost",
     "load": "ressearch.results",
+    "load_plugin": "ressearch.plugins",
     "pick": "ressearch.results.picking",
     "plan": "ressearch.networks.plan",
     "presets": "ressearch.networks.presets",

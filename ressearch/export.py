@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ressearch.data import Dataset
 from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build
@@ -157,13 +158,22 @@ class Classifier(nn.Module):
         return self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
 
 
-def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
+def train(
+    directory: str | Path, trial: int, allow_plugins: bool = False, data: Dataset | None = None
+) -> tuple[Classifier, float]:
     """Train one of a study's networks once more, under its recipe and on a seed that the study has not used.
+
+    Args:
+        directory: a study directory.
+        trial: the number of the trial whose network it is.
+        allow_plugins: run the plugins that came with the study, if it has any; they are code.
+        data: the study's data set, if it was one in memory.
 
     Returns:
         The trained classifier, in evaluation mode, and its validation accuracy.
 
     Raises:
+        PluginError: the study needs plugins that are not allowed to run, or are missing, or were changed.
         StudyError: the directory holds no study, or not that trial.
         Diverged: its loss was no number or exploded.
     """
@@ -178,7 +188,7 @@ def train(directory: str | Path, trial: int) -> tuple[Classifier, float]:
     if rows.empty:
         raise StudyError(f"{directory}: has no trial {trial}; its trials are 0 to {results.trials['trial'].max()}")
     row = rows.iloc[0]
-    study = Study.from_directory(results.directory)
+    study = Study.from_directory(results.directory, allow_plugins, data, directory)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     splits = study.splits().to(device)
     fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1

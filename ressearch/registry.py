@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import importlib.metadata
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ressearch.errors import RegistryError, RessearchError, nearest
+from ressearch.errors import PluginError, RegistryError, RessearchError, first_line, nearest
 from ressearch.limits import short
 
 T = TypeVar("T")
@@ -41,8 +43,14 @@ class Entry(NamedTuple, Generic[T]):
 
 _source: contextvars.ContextVar[str | None] = contextvars.ContextVar("source", default=None)
 
-_late: list[Callable[[], None]] = []
-"""What fills registries once they are asked for more than they hold: the installed packages' plugins."""
+GROUP = "ressearch.plugins"
+"""The entry point group by which an installed package announces modules that register things."""
+
+_SWITCH = "RESSEARCH_PLUGINS"
+"""The environment variable that leaves installed plugins out if it is 0."""
+
+_is_filled = False
+"""Whether the installed plugins were imported: as soon as a registry is asked for more than it holds."""
 
 
 class Registry(Mapping[str, T]):
@@ -107,7 +115,7 @@ class Registry(Mapping[str, T]):
         maker = value if maker is None else maker
         by = f"{getattr(maker, '__module__', '')}.{getattr(maker, '__qualname__', '')}".strip(".")
         before = self._entries.get(name)
-        is_again = before is not None and by != "" and before.maker == by
+        is_again = before is not None and by != "" and before.maker == by and "<lambda>" not in by
         if before is not None and not replace and not is_again:
             raise RegistryError(
                 f"{self.kind}: '{name}' is registered already, by {before.source}; choose another name, or say "
@@ -182,13 +190,10 @@ def _package(maker: Any) -> str:
 
 
 def _fill() -> None:
-    while _late:
-        _late.pop()()
-
-
-def when_asked(load: Callable[[], None]) -> None:
-    """Have something loaded as soon as a registry is asked for what it does not hold, or for all that it holds."""
-    _late.append(load)
+    global _is_filled
+    if not _is_filled:
+        _is_filled = True
+        _load_installed()
 
 
 @contextlib.contextmanager
@@ -229,9 +234,45 @@ def _restore(before: Mapping[str, dict[str, Entry[Any]]]) -> None:
 
 def by_source(name: str) -> list[tuple[str, str]]:
     """Return (kind, name) of everything that a source registered."""
-    return [
-        (kind, one.name) for kind, each in REGISTRIES.items() for one in each._entries.values() if one.source == name
-    ]
+    everything = ((kind, entry) for kind, registry in REGISTRIES.items() for entry in registry._entries.values())
+    return [(kind, entry.name) for kind, entry in everything if entry.source == name]
 
 
-__all__ = ["OWN", "REGISTRIES", "Entry", "Registry", "by_source", "source", "unchanged", "when_asked"]
+def forget(name: str) -> None:
+    """Remove everything that a source registered."""
+    for registry in REGISTRIES.values():
+        kept = {key: entry for key, entry in registry._entries.items() if entry.source != name}
+        if len(kept) < len(registry._entries):
+            registry._entries = kept
+            registry.forget()
+
+
+def installed() -> dict[str, str]:
+    """Return the version of every installed package that brings plugins, by name."""
+    if os.environ.get(_SWITCH, "1") in ("0", "false", "none", ""):
+        return {}
+    return {
+        point.dist.name: point.dist.version
+        for point in importlib.metadata.entry_points(group=GROUP)
+        if point.dist is not None
+    }
+
+
+def _load_installed() -> None:
+    """Import what installed packages announce as plugins. Raises PluginError if one cannot be imported."""
+    if not installed():
+        return
+    for point in importlib.metadata.entry_points(group=GROUP):
+        package = point.dist.name if point.dist is not None else point.name
+        try:
+            with source(package):
+                point.load()
+        except Exception as error:
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise PluginError(
+                f"the installed package '{package}' announces the plugin {point.value}, which cannot be imported: "
+                f"{said}; uninstall it, or set {_SWITCH}=0 to leave out all that are installed"
+            ) from None
+
+
+__all__ = ["GROUP", "OWN", "REGISTRIES", "Entry", "Registry", "by_source", "forget", "installed", "source", "unchanged"]

@@ -1,7 +1,7 @@
 """Data sets by name, split once by seed, resident on the device or decoded as needed, augmented in batches."""
 
 from ressearch.data import datasets, hub, paths  # noqa: F401  (registers them)
-from ressearch.data.augment import AUGMENTATIONS, augment
+from ressearch.data.augment import AUGMENTATIONS, Augmentation, Mixing, augment, augmentation
 from ressearch.data.batches import Batch, Resident, evaluation_batches, training_batches
 from ressearch.data.describe import describe
 from ressearch.data.lazy import Lazy
@@ -10,6 +10,7 @@ from ressearch.data.registry import (
     Dataset,
     Declared,
     Options,
+    dataset,
     find,
     from_arrays,
     load_dataset,
@@ -21,16 +22,20 @@ from ressearch.data.spool import Place
 __all__ = [
     "AUGMENTATIONS",
     "DATASETS",
+    "Augmentation",
     "Batch",
     "Dataset",
     "Declared",
     "Lazy",
+    "Mixing",
     "Options",
     "Place",
     "Resident",
     "Split",
     "Splits",
     "augment",
+    "augmentation",
+    "dataset",
     "describe",
     "evaluation_batches",
     "find",

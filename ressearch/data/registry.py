@@ -200,6 +200,8 @@ def load_dataset(name: str, options: Options = Options()) -> Dataset:
 
     Raises DataError if there is no such data set, or its files are missing or damaged; the text says what to do.
     """
+    if name in _in_memory:
+        return _in_memory[name]
     return _loaded(name, options, _state(name.partition(":")[2]))
 
 
@@ -245,6 +247,11 @@ def _loaded(name: str, options: Options, state: tuple[Any, ...]) -> Dataset:
     except Exception as error:  # a reader met what it does not know: still one line that names the data
         said = (str(error).strip().splitlines() or [""])[0]
         raise DataError(f"'{name}': cannot be read: {type(error).__name__}: {said}") from None
+    return _checked(name, data)
+
+
+def _checked(name: str, data: Dataset) -> Dataset:
+    """Return a data set that a network can learn from, moved to a file if it is large. Raises DataError."""
     present = set(data.labels.unique().tolist())
     missing = [one for index, one in enumerate(data.classes) if index not in present]
     if len(data.classes) < 2:
@@ -257,10 +264,45 @@ def _loaded(name: str, options: Options, state: tuple[Any, ...]) -> Dataset:
     return data
 
 
-def from_arrays(inputs: Any, labels: Any, name: str = "arrays", classes: Any = None) -> Dataset:
-    """Return a data set of arrays: inputs (examples, *input_shape), labels (examples,) of names or numbers.
+IN_MEMORY = "memory:"
+"""What the names of data sets begin with that lie in the memory of the process that runs the study."""
 
-    Raises DataError if their lengths differ.
+_in_memory: dict[str, Dataset] = {}
+
+
+def keep_in_memory(data: Dataset, name: str | None = None) -> str:
+    """Have a data set found by a name in this process; returns that name, ``memory:NAME``.
+
+    Args:
+        data: such as `from_arrays` returns.
+        name: after the colon [the data set's own].
+
+    Raises DataError if it has fewer than two classes, or a class without an example.
+    """
+    name = f"{IN_MEMORY}{data.name if name is None else name}"
+    _in_memory[name] = dataclasses.replace(_checked(name, data), name=name)
+    return name
+
+
+@dataset("memory", argument="NAME")
+def memory(argument: str, options: Options) -> Dataset:
+    """Arrays of the process that runs the study, handed over in Python (`ressearch.data.from_arrays`)."""
+    raise MissingDataError(
+        f"'{IN_MEMORY}{argument}': was in the memory of the process that ran the study; hand it over again: "
+        "ressearch.resume(DIRECTORY, data=ressearch.data.from_arrays(...))"
+    )
+
+
+def from_arrays(inputs: Any, labels: Any, name: str = "arrays", classes: Any = None) -> Dataset:
+    """Return a data set of arrays, for `ressearch.run(study, data=...)`.
+
+    Args:
+        inputs: shape (examples, *input_shape), of numbers: uint8 pixels or floats.
+        labels: shape (examples,), of names or numbers.
+        name: what reports call it.
+        classes: the classes' names, in the order of their numbers [found in the labels].
+
+    Raises DataError if the lengths differ, or values are no numbers.
     """
     from ressearch.data.tables import encode, to_tensor
 

@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 from ressearch.errors import StudyError
+from ressearch.plugins import load_kept
 from ressearch.results import load
 from ressearch.results.storage import is_url
 
@@ -13,7 +14,9 @@ _MARK = "· ressearch</title>"
 """What every report's HTML says, and nobody else's."""
 
 
-def report(directory: str | Path, out: str | Path | None = None, force: bool = False) -> Path:
+def report(
+    directory: str | Path, out: str | Path | None = None, force: bool = False, allow_plugins: bool = False
+) -> Path:
     """Write the report of a study, finished or not.
 
     Args:
@@ -21,17 +24,22 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
         out: where `report.html`, `report.md`, `figures/` and `tables/` go [``report`` in the study directory]: a new
             or empty directory, or one that holds a report, which is written anew.
         force: write among somebody's other files too.
+        allow_plugins: run the plugins that came with the study, for plots that they bring; they are code. Nothing else
+            of a report needs them.
 
     Returns:
         The path of the HTML file, which needs no other file.
 
     Raises:
+        PluginError: a plugin is missing or was changed.
         StudyError: the directory holds no study, or no trial has trained an epoch, or `out` holds something else.
     """
     from ressearch.reporting import run_facts
     from ressearch.reporting.page import write
 
     results = load(directory)
+    if allow_plugins:
+        load_kept(results.directory, results.run, allow_plugins, directory)
     run_facts.require(results.run, results.directory / "run.json")
     if is_url(directory) and out is None:
         raise StudyError(f"{directory}: is elsewhere; --out names a local directory for the report")

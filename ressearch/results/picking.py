@@ -11,6 +11,7 @@ import pandas as pd
 from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, Cost, cost
+from ressearch.plugins import needed
 from ressearch.results import load
 from ressearch.results.schema import architecture_of
 from ressearch.units import format_count
@@ -71,6 +72,7 @@ def pick(
     max_params: int | str | None = None,
     max_macs: int | str | None = None,
     max_activations: int | str | None = None,
+    allow_plugins: bool = False,
 ) -> Pick:
     """Return the network with the best mean validation accuracy, among those trained to the last epoch, in a budget.
 
@@ -81,8 +83,10 @@ def pick(
         max_params: most parameters, such as 20000 or ``20k``.
         max_macs: most multiply-accumulates for one input of the study's data.
         max_activations: most activations for one input.
+        allow_plugins: run the plugins that came with the study, if its networks need any; they are code.
 
     Raises:
+        PluginError: the networks need plugins that are not allowed to run, or are missing, or were changed.
         BudgetError: a bound is no count, or no fully trained network fits; the text says what the smallest one has.
         StudyError: the directory holds no study, or none of its trials trained to the last epoch.
     """
@@ -102,8 +106,9 @@ def pick(
     best = ranked.iloc[0]
     error = 0.0 if pd.isna(best["val_accuracy_std"]) else best["val_accuracy_std"] / len(best["seeds"]) ** 0.5
     near = ranked[(ranked["val_accuracy"] >= best["val_accuracy"] - error) & (ranked["macs"] < best["macs"])]
-    cheaper = _pick(results.run, near.sort_values("macs").iloc[0], len(fits)) if not near.empty else None
-    return _pick(results.run, best, len(fits), cheaper)
+    with needed(results.directory, results.run, allow_plugins, directory):
+        cheaper = _pick(results.run, near.sort_values("macs").iloc[0], len(fits)) if not near.empty else None
+        return _pick(results.run, best, len(fits), cheaper)
 
 
 def _cost(row: pd.Series) -> Cost:

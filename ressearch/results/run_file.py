@@ -34,6 +34,11 @@ class _Study(_Part):
     recipe: dict[str, Any] = {}
 
 
+class _Plugin(_Part):
+    sha256: str
+    file: str | None = None
+
+
 class _Run(_Part):
     """The keys that commands rely on, and their types; older versions wrote fewer."""
 
@@ -50,6 +55,7 @@ class _Run(_Part):
     class_counts: dict[str, int] = {}
     examples: dict[str, int] = {}
     versions: dict[str, str] = {}
+    plugins: dict[str, _Plugin] = {}
     machine: dict[str, Any] = {}
     resumed_at: list[str] = []
     host: str | None = None

@@ -60,7 +60,7 @@ def changes_of_file(directory: Path, run: Mapping[str, Any]) -> list[Change]:
     document = documents.read(directory / STUDY_FILE, overrides)
     document.values.setdefault("name", run["name"])
     try:
-        study = Study.model_validate(document.values)
+        study = Study.from_values(document.values)
     except ValidationError:
         raise StudyError(f"{directory / STUDY_FILE}: is no study file of this version") from None
     return changes_of(study, json.loads(json.dumps(document.values, default=str)), run)
@@ -82,7 +82,7 @@ def changes_of(study: Study, stated: Mapping[str, Any], run: Mapping[str, Any]) 
     old, new = _flat(began), _flat(study.model_dump(mode="json"))
     if set(new) - set(old):  # an older version did not know these keys: it ran with what are their defaults now
         try:
-            old = {**_flat(Study.model_validate(began).model_dump(mode="json")), **old}
+            old = {**_flat(Study.from_values(began).model_dump(mode="json")), **old}
         except ValidationError:
             old = {**{key: value for key, value in new.items() if key not in old}, **old}
     before = run.get("stated")

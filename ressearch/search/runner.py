@@ -25,8 +25,14 @@ from typing import Any
 import filelock
 import torch
 
-from ressearch import durable, signals
+from ressearch import durable, registry, signals
+from ressearch.data import AUGMENTATIONS, Dataset
 from ressearch.errors import StudyError
+from ressearch.networks.blocks import BLOCKS
+from ressearch.networks.shortcuts import SHORTCUTS
+from ressearch.networks.skips import SKIPS
+from ressearch.networks.stems import STEMS
+from ressearch.plugins import keep, modules
 from ressearch.remote import describe
 from ressearch.results.progress import progress
 from ressearch.results.run_file import LOCK_FILE, RUN_FILE, STUDY_FILE, read_run, require_study, write_run
@@ -61,6 +67,7 @@ def run(
     monitor: Monitor | None = None,
     address: str | None = None,
     repeat: str | Path | None = None,
+    data: Dataset | None = None,
 ) -> str | Path:
     """Run a study; returns its directory, which `ressearch.load`, `report` and `pick` read.
 
@@ -71,13 +78,16 @@ def run(
         address: of a running Ray cluster; None uses this machine.
         repeat: the directory of an earlier run of this study: its networks run as they ran there (grouping and
             memory layout, which else are measured), so that on a CPU of the same kind their numbers are the same.
+        data: a data set in memory, in the place of the study's (`ressearch.data.from_arrays`).
 
     Raises:
         StudyError: the data are not on this machine, or `out` holds something already, or cannot be written, or
             too many trials failed, or what `repeat` holds cannot be repeated.
         ResourceError: a trial asks for more than the machine has.
     """
+    study = study if data is None else study.with_data(data)
     out = out if out is not None else Path("runs") / study.name
+    _require_known_elsewhere(study)
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
     _require_resources(study, address)
@@ -90,6 +100,31 @@ def run(
         mirror.require_empty()
         _run(study, mirror.local, monitor, address, mirror, further)
     return out
+
+
+def _require_known_elsewhere(study: Study) -> None:
+    """Raise StudyError if a network, a data set or an augmentation is known to this process alone."""
+    named = set(_words([study.stated.get("space"), study.recipe.augmentation]))
+    known = {registry.OWN, *registry.installed(), *(plugin.name for plugin in study.loaded_plugins)}
+    for kind in (BLOCKS, SKIPS, SHORTCUTS, STEMS, AUGMENTATIONS):
+        for entry in kind.entries():
+            if entry.name in named and entry.source not in known:
+                where = "this process" if entry.source == "__main__" else entry.source
+                raise StudyError(
+                    f"{kind.kind}: '{entry.name}' comes from {where}, which the processes that train do not know: put "
+                    "it into a file or module and name that in the study's `plugins`"
+                )
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield every text in nested lists and mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _words([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _words(one)
 
 
 def _require_resources(study: Study, address: str | None) -> None:
@@ -115,6 +150,7 @@ def _run(
             record = {**_describe(study), **(further or {})}
             with _writing(directory):
                 durable.replace_text(directory / STUDY_FILE, study.text)
+                keep(study.loaded_plugins, directory)
                 write_run(directory, record)
             return _carry_out(study, directory, record, monitor, address, mirror)
 
@@ -124,6 +160,8 @@ def resume(
     monitor: Monitor | None = None,
     address: str | None = None,
     accept_changes: bool = False,
+    allow_plugins: bool = False,
+    data: Dataset | None = None,
 ) -> str | Path:
     """Go on with a study that ended early, whatever ended it, until every trial that it planned has ended.
 
@@ -136,17 +174,20 @@ def resume(
         address: of a running Ray cluster; None uses this machine.
         accept_changes: go on with a study file that was changed, where the change only extends the study: more trials,
             more finalists, a larger budget, other resources.
+        allow_plugins: run the plugins that the study was begun with, from its directory; they are code.
+        data: the study's data set, if it was one in memory.
 
     Raises:
+        PluginError: the study needs plugins that are not allowed to run, or are missing, or were changed.
         StudyError: the directory holds no study or a damaged one, another process works on it, or its file was changed.
         ResourceError: a trial asks for more than the machine has.
     """
     if not is_url(directory):
-        return _resume(Path(directory), directory, monitor, address, accept_changes)
+        return _resume(Path(directory), directory, monitor, address, accept_changes, allow_plugins, data)
     mirror = Mirror(str(directory))
     mirror.require_some()
     with mirror.owned():
-        return _resume(mirror.pull(), directory, monitor, address, accept_changes, mirror)
+        return _resume(mirror.pull(), directory, monitor, address, accept_changes, allow_plugins, data, mirror)
 
 
 def _resume(
@@ -155,13 +196,15 @@ def _resume(
     monitor: Monitor | None,
     address: str | None,
     accept_changes: bool,
+    allow_plugins: bool,
+    data: Dataset | None,
     mirror: Mirror | None = None,
 ) -> str | Path:
     """Go on with the study in `path`, which the user calls `directory`."""
     require_study(path, directory)
     if _is_complete(path):
         return directory
-    study = Study.from_directory(path)
+    study = Study.from_directory(path, allow_plugins, data, directory)
     study.require_data()
     _require_resources(study, address)
     with signals.held(str(directory)), _locked(path):
@@ -321,11 +364,14 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
         checkpoints=_checkpoints(directory, store),
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,
+        plugins=study.loaded_plugins,
     )
     data = share(study.splits(), with_test=phase.is_final)
     trainable = tune.with_resources(
         tune.with_parameters(TrialTrainable, spec=spec, data=data), {"cpu": slots.cpus, "gpu": slots.gpus}
     )
+    for module in modules():
+        ray.cloudpickle.register_pickle_by_value(module)
     monitor.phase(phase.name, phase.trials)
     tuner = tune.Tuner(
         trainable,
@@ -401,6 +447,8 @@ def _describe(study: Study) -> dict[str, Any]:
         "question": study.question,
         "command": shlex.join([Path(sys.argv[0]).name.replace("cli.py", "ressearch"), *sys.argv[1:]]),
         "overrides": study.overrides,
+        "plugins": {plugin.name: plugin.record() for plugin in study.loaded_plugins},
+        "installed_plugins": registry.installed(),
         "study": study.model_dump(mode="json"),
         "stated": study.stated,
         "planned_trials": study.planned_trials,

@@ -3,12 +3,14 @@ anything runs. `ressearch.check` says what it would do, `ressearch.run` does it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +27,17 @@ from pydantic import (
 )
 
 from ressearch.data import Dataset, Options, Splits, find, load_or_declare, split
-from ressearch.errors import BudgetError, DataError, RessearchError, SpaceError, StudyError, StudyErrors, nearest
+from ressearch.data.registry import IN_MEMORY, keep_in_memory
+from ressearch.errors import (
+    BudgetError,
+    DataError,
+    PluginError,
+    RessearchError,
+    SpaceError,
+    StudyError,
+    StudyErrors,
+    nearest,
+)
 from ressearch.limits import (
     LARGEST_SEED,
     LISTED_POINTS,
@@ -38,6 +50,7 @@ from ressearch.limits import (
 )
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, cost
+from ressearch.plugins import Plugin, load_kept, load_plugin, require_distinct
 from ressearch.search import documents
 from ressearch.search.explain import complaints
 from ressearch.search.loggers import LOGGERS
@@ -264,8 +277,16 @@ class ResourcesSection(_Section):
     max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+_is_raw: ContextVar[bool] = ContextVar("_is_raw", default=False)
+"""Whether values become a Study as they are, without the checks that need a document."""
+
+
 class Study(BaseModel):
-    """A study: a space, data, a recipe, a search, resources; `loggers` names other tools to write for.
+    """A study: a space, data, a recipe, a search, resources.
+
+    `loggers` names other tools to write for; `plugins` the Python files (paths start from the study file) and modules
+    that bring blocks, skips, data sets, … of somebody's own (`ressearch.plugins`). `data` may be a data set in memory,
+    of `ressearch.data.from_arrays`.
 
     Example:
         >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})
@@ -284,8 +305,17 @@ class Study(BaseModel):
     search: SearchSection = SearchSection()
     resources: ResourcesSection = ResourcesSection()
     loggers: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
+    plugins: Annotated[tuple[str, ...], BeforeValidator(_to_tuple)] = ()
 
     _document: documents.Document = PrivateAttr()
+    _loaded: tuple[Plugin, ...] = PrivateAttr(default=())
+
+    def __init__(self, /, **values: Any) -> None:
+        """Validate a study given by its sections. Raises as `from_file` does."""
+        if _is_raw.get():
+            super().__init__(**values)
+        else:
+            self.__setstate__(type(self).from_dict(values).__getstate__())
 
     @field_validator("loggers")
     @classmethod
@@ -306,37 +336,73 @@ class Study(BaseModel):
         """
         document = documents.read(path, overrides)
         document.values.setdefault("name", Path(path).stem)
-        return cls._validated(document)
+        return cls._validated(document, _load_plugins(document, Path(path).parent))
 
     @classmethod
-    def from_directory(cls, directory: str | Path) -> Study:
-        """Read the study that a study directory carries out, overrides applied. Raises as `from_file`."""
+    def from_directory(
+        cls, directory: str | Path, allow_plugins: bool = False, data: Dataset | None = None, place: str | Path = ""
+    ) -> Study:
+        """Read the study that a study directory carries out, overrides applied.
+
+        Args:
+            directory: of the study, on this machine.
+            allow_plugins: code that came with the directory may run.
+            data: the study's data set, if it was one in memory.
+            place: the directory as the user names it [`directory`].
+
+        Raises as `from_file`, and PluginError where plugins are needed that may not run, or are not what they were.
+        """
         from ressearch.results.run_file import STUDY_FILE, read_run
 
-        run = read_run(Path(directory))
+        directory = Path(directory)
+        run = read_run(directory)
+        plugins = load_kept(directory, run, allow_plugins, place or directory)
+        if data is not None:
+            keep_in_memory(data, _data_name(run))
         overrides = [f"{key}={value}" for key, value in run.get("overrides", {}).items()]
-        document = documents.read(Path(directory) / STUDY_FILE, overrides)
+        document = documents.read(directory / STUDY_FILE, overrides)
         document.values.setdefault("name", run["name"])
-        return cls._validated(document)
+        return cls._validated(document, plugins)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
-        """Validate a study given as a mapping. Raises as `from_file` does."""
+        """Validate a study given as a mapping; paths start from the working directory. Raises as `from_file` does."""
         try:
-            text = yaml.dump(dict(values), Dumper=_Plain, sort_keys=False, allow_unicode=True)
+            text = yaml.dump(_without_arrays(values), Dumper=_Plain, sort_keys=False, allow_unicode=True)
         except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
             raise StudyError(f"study: expected text, numbers, lists and mappings alone: {short(str(error))}") from None
-        return cls._validated(documents.parse(text, "study"))
+        document = documents.parse(text, "study")
+        return cls._validated(document, _load_plugins(document, Path()))
 
     @classmethod
-    def _validated(cls, document: documents.Document) -> Study:
+    def from_values(cls, values: Mapping[str, Any]) -> Study:
+        """Return a study of values that were valid once, without looking at its data, its space or its plugins.
+
+        Raises pydantic.ValidationError if the values are none of this version.
+        """
+        token = _is_raw.set(True)
+        try:
+            return cls.model_validate(values)
+        finally:
+            _is_raw.reset(token)
+
+    def with_data(self, data: Dataset) -> Study:
+        """Return this study on a data set in memory (`ressearch.data.from_arrays`). Raises as `from_file`."""
+        name = keep_in_memory(data)
+        document = copy.deepcopy(self._document)
+        document.values["data"] = {**(document.values.get("data") or {}), "name": name}
+        document.overrides["data", "name"] = name
+        return self._validated(document, self._loaded)
+
+    @classmethod
+    def _validated(cls, document: documents.Document, plugins: tuple[Plugin, ...] = ()) -> Study:
         problems: list[RessearchError] = _space_problems(document)
         try:
-            study = cls.model_validate(document.values)
+            study = cls.from_values(document.values)
         except ValidationError as error:
             problems += [document.error(path, text) for path, text in complaints(error, cls)]
             raise _together(problems, document) from None
-        study._document = document
+        study._document, study._loaded = document, plugins
         checks = [study._check_search, study._check_augmentation]
         for check in checks if problems else [*checks, study._check_space]:
             problems += _caught(check)
@@ -448,6 +514,11 @@ class Study(BaseModel):
                     raise refuse(("search", key), "a grid trains all its points; this is for space.search")
 
     @property
+    def loaded_plugins(self) -> tuple[Plugin, ...]:
+        """The plugins that the study names, as this process loaded them."""
+        return self._loaded
+
+    @property
     def stated(self) -> dict[str, Any]:
         """What the study file states, overrides applied and defaults left out, as JSON holds it."""
         stated: dict[str, Any] = json.loads(json.dumps(self._document.values, default=str))
@@ -531,6 +602,39 @@ class _Plain(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         """Return that nothing is to be written as an alias."""
         return True
+
+
+def _load_plugins(document: documents.Document, base: Path) -> tuple[Plugin, ...]:
+    """Load the plugins that a study file names, before anything else in it is understood."""
+    names = _to_tuple(document.values.get("plugins", ()))
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return ()  # the schema says what is wrong
+    loaded = []
+    try:
+        require_distinct(names)
+        for name in names:
+            loaded.append(load_plugin(name, base))
+    except PluginError as error:
+        raise PluginError(f"{document.place(('plugins',))}: {error}") from None
+    return tuple(loaded)
+
+
+def _without_arrays(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study's values with the name of a data set in memory in the place of the data set."""
+    data = values.get("data")
+    if isinstance(data, Dataset):
+        return {**values, "data": {"name": keep_in_memory(data)}}
+    if isinstance(data, Mapping) and isinstance(data.get("name"), Dataset):
+        return {**values, "data": {**data, "name": keep_in_memory(data["name"])}}
+    return dict(values)
+
+
+def _data_name(run: Mapping[str, Any]) -> str:
+    """Return what a study's data set in memory was called. Raises StudyError if it was none."""
+    name = str(run.get("study", {}).get("data", {}).get("name", ""))
+    if not name.startswith(IN_MEMORY):
+        raise StudyError(f"data: the study's data are '{name}', which it reads itself; leave data out")
+    return name.removeprefix(IN_MEMORY)
 
 
 def _space_problems(document: documents.Document) -> list[RessearchError]:

@@ -26,6 +26,7 @@ from ray import tune
 from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import StudyError, first_line
 from ressearch.networks.architecture import Architecture
+from ressearch.plugins import Plugin, load_shipped
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device
@@ -51,6 +52,7 @@ class TrialSpec:
         time_limit: seconds after which a trial has failed; None has no limit.
         is_final: score the test part after the last epoch (finalists alone).
         gpus: what a trial reserves of GPUs; 0 trains on the CPU, whatever the machine has.
+        plugins: what the process has to load to know the networks.
     """
 
     recipe: Recipe
@@ -60,6 +62,7 @@ class TrialSpec:
     time_limit: float | None = None
     is_final: bool = False
     gpus: float = 0.0
+    plugins: tuple[Plugin, ...] = ()
 
     def checkpoint(self, trial: int) -> str | None:
         """Return the path (or URL) of a trial's checkpoint."""
@@ -133,6 +136,7 @@ class TrialTrainable(tune.Trainable):
         assert spec is not None
         assert data is not None
         self._spec = spec
+        load_shipped(spec.plugins)
         torch.set_num_threads(spec.threads)
         self._device = trial_device(spec.gpus)
         self._splits = from_arrays(_fetched(data), self._device)
