@@ -67,8 +67,26 @@ _LAZY = {
 }
 
 
+_MODULES = (
+    "data",
+    "export",
+    "networks",
+    "plugins",
+    "registry",
+    "reporting",
+    "results",
+    "search",
+    "spaces",
+    "testing",
+    "training",
+)
+"""Rooms and modules that ``ressearch.NAME`` imports."""
+
+
 def __getattr__(name: str) -> Any:
     """Import the parts, and torch, Ray, pandas or seaborn where they need them, on first use (PEP 562)."""
+    if name in _MODULES:
+        return importlib.import_module(f"ressearch.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'ressearch' has no attribute '{name}'")
     value = getattr(importlib.import_module(_LAZY[name]), name)

@@ -134,6 +134,9 @@ def cli() -> None:
 
 
 _force = click.option("--force", is_flag=True, help="Replace what is there.")
+_plugins = click.option(
+    "--allow-plugins", is_flag=True, help="Run the plugins that came with the study: they are code."
+)
 _address = click.option("--address", help="Join a running Ray cluster: auto, or HOST:PORT [this machine alone].")
 
 
@@ -156,12 +159,13 @@ def run(study: Path, out: str | None, address: str | None, repeat: str | None, o
 @click.argument("directory")
 @_address
 @click.option("--accept-changes", is_flag=True, help="Take a study file that asks for more trials, finalists, budget.")
-def resume(directory: str, address: str | None, accept_changes: bool) -> None:
+@_plugins
+def resume(directory: str, address: str | None, accept_changes: bool, allow_plugins: bool) -> None:
     """Go on with a study that ended early, whatever ended it."""
     from ressearch.search.runner import resume as resume_study
 
     monitor = _monitor()
-    resumed = resume_study(directory, monitor, address, accept_changes)
+    resumed = resume_study(directory, monitor, address, accept_changes, allow_plugins)
     if not hasattr(monitor, "study"):  # it was not told of any
         _say(f"{directory}: complete already; nothing to do")
     _say_done(resumed)
@@ -285,11 +289,12 @@ def status(directory: str, as_json: bool) -> None:
 @click.argument("directory")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
 @_force
-def report(directory: str, out: Path | None, force: bool) -> None:
+@_plugins
+def report(directory: str, out: Path | None, force: bool, allow_plugins: bool) -> None:
     """Write the report of a study: HTML, Markdown, figures and CSV tables."""
     from ressearch.reporting import report as write_report
 
-    _say(str(write_report(directory, out, force)))
+    _say(str(write_report(directory, out, force, allow_plugins)))
 
 
 @cli.command()
@@ -297,14 +302,20 @@ def report(directory: str, out: Path | None, force: bool) -> None:
 @click.option("--max-params", type=_Count(), help="Most parameters, such as 300k.")
 @click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
 @click.option("--max-activations", type=_Count(), help="Most activations an input.")
+@_plugins
 @_json
 def pick(
-    directory: str, max_params: int | None, max_macs: int | None, max_activations: int | None, as_json: bool
+    directory: str,
+    max_params: int | None,
+    max_macs: int | None,
+    max_activations: int | None,
+    allow_plugins: bool,
+    as_json: bool,
 ) -> None:
     """Choose the best network of a study within a budget."""
     from ressearch.results.picking import pick as pick_network
 
-    chosen = pick_network(directory, max_params, max_macs, max_activations)
+    chosen = pick_network(directory, max_params, max_macs, max_activations, allow_plugins)
     if as_json:
         _print_json(chosen.to_dict())
         return
@@ -323,6 +334,7 @@ def pick(
 @click.option("--max-macs", type=_Count(), help="Most multiply-accumulates an input, such as 4M.")
 @click.option("--max-activations", type=_Count(), help="Most activations an input.")
 @_force
+@_plugins
 def export(
     directory: str,
     out: Path,
@@ -331,6 +343,7 @@ def export(
     max_macs: int | None,
     max_activations: int | None,
     force: bool,
+    allow_plugins: bool,
 ) -> None:
     """Train the picked network once more and write it to a file."""
     from ressearch import export as exporting
@@ -342,8 +355,8 @@ def export(
     _require_free(out, force)
     exporting.require_writable(out)
     if trial is None:
-        trial = pick_network(directory, max_params, max_macs, max_activations).trial
-    classifier, accuracy = exporting.train(directory, trial)
+        trial = pick_network(directory, max_params, max_macs, max_activations, allow_plugins).trial
+    classifier, accuracy = exporting.train(directory, trial, allow_plugins)
     exporting.save(classifier, out)
     inputs = (
         f"{str(classifier.input_dtype).removeprefix('torch.')} (batch, {', '.join(map(str, classifier.input_shape))})"

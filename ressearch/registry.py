@@ -11,6 +11,7 @@ import contextvars
 import importlib.metadata
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -122,7 +123,8 @@ class Registry(Mapping[str, T]):
                 "replace=True to take its place"
             )
         said = summary if summary is not None else (inspect.getdoc(maker) or "").partition("\n")[0]
-        self._entries[name] = Entry(name, value, said, _source.get() or _package(maker), by)
+        origin = OWN if _is_import_of_ours() else _source.get() or _package(maker)
+        self._entries[name] = Entry(name, value, said, origin, by)
         if before is not None:
             self.forget()
 
@@ -183,6 +185,14 @@ REGISTRIES: dict[str, Registry[Any]] = {}
 """Every registry whose module has been imported, by kind."""
 
 
+def _is_import_of_ours() -> bool:
+    """Return whether a module of this package registers something as it is imported, by a plugin perhaps."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None and str(frame.f_globals.get("__name__", "")).startswith(f"{OWN}.")
+
+
 def _package(maker: Any) -> str:
     """Return the source of what was not registered by a plugin: the package of its module, or the module itself."""
     module = str(getattr(maker, "__module__", "") or OWN)
@@ -226,9 +236,12 @@ def _snapshot() -> dict[str, dict[str, Entry[Any]]]:
 
 
 def _restore(before: Mapping[str, dict[str, Entry[Any]]]) -> None:
+    """Have the entries of a snapshot again, and those of this package that were registered since, by an import."""
     for kind, one in REGISTRIES.items():
-        if kind in before and one._entries != before[kind]:
-            one._entries = dict(before[kind])
+        known = before.get(kind, {})
+        own = {name: entry for name, entry in one._entries.items() if entry.source == OWN and name not in known}
+        if one._entries != (kept := {**known, **own}):
+            one._entries = kept
             one.forget()
 
 

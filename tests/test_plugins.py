@@ -1,0 +1,427 @@
+"""Plugins: what others bring works wherever the package's own does, and runs only where somebody says so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ressearch
+from ressearch import Architecture, Study, load, plugins
+from ressearch.cli import main
+from ressearch.errors import PluginError, StudyError
+from ressearch.networks.blocks import BLOCKS
+from ressearch.registry import REGISTRIES
+
+DOCS = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
+
+
+def pages(language: str) -> dict[str, str]:
+    """Return the code of the page by the name in its first line."""
+    found = re.findall(rf"^```{language}\n# ([^\n]*)\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
+    return {name: f"# {name}\n{text}" for name, text in found}
+
+
+FILES = {name: text for name, text in pages("python").items() if name.startswith("my_")}
+STUDY = pages("yaml")["study.yaml"]
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with plugins.isolated():
+        yield
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with what the page shows."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def start(*command: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ressearch", *command],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+def run(*command: str, cwd: Path, code: int = 0) -> tuple[str, str]:
+    process = start(*command, cwd=cwd)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == code, error
+    return out, error
+
+
+def test_the_page_shows_one_of_each_kind(folder: Path) -> None:
+    assert set(FILES) == {f"my_{kind}.py" for kind in ("blocks", "skips", "data", "augmentations", "samplers", "plots")}
+    brought = [pair for name in FILES for pair in ressearch.load_plugin(folder / name).registered]
+    assert brought == [
+        ("blocks", "triple"),
+        ("skips", "soft"),
+        ("datasets", "bars"),
+        ("augmentations", "upside_down"),
+        ("samplers", "wide_first"),
+        ("plots", "size"),
+    ]
+    block = FILES["my_blocks.py"].partition("@block")[2]
+    assert len(block.strip().splitlines()) <= 10  # an own block in ten lines
+
+
+def test_a_study_of_them_all_is_killed_resumed_reported_picked_and_exported(folder: Path) -> None:
+    """Two workers, SIGKILL, and the directory alone afterwards: the files it came from are gone."""
+    (folder / "study.yaml").write_text(STUDY.replace("epochs: 2", "epochs: 40").replace("trials: 4", "trials: 5"))
+    process = start("run", "study.yaml", "--out", "out", cwd=folder)
+    journal, deadline = folder / "out" / "journal.jsonl", time.monotonic() + 240
+    while not journal.is_file() or journal.read_text().count('"event": "epoch"') < 5:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for name in FILES:
+        (folder / name).unlink()
+    assert sorted(one.name for one in (folder / "out" / "plugins").iterdir()) == sorted(FILES)
+
+    out, _ = run("status", "out", cwd=folder)
+    assert "not complete" in out
+    _, error = run("resume", "out", cwd=folder, code=2)
+    assert error == (
+        "ressearch: error: out: its networks need the plugin my_blocks.py, which is code that came with the study; "
+        "--allow-plugins runs it (from Python: allow_plugins=True)\n"
+    )
+    run("resume", "out", "--allow-plugins", cwd=folder)
+    results = load(folder / "out")
+    assert results.progress.is_complete
+    assert results.trials["status"].tolist() == ["completed"] * 6
+    assert results.run["concurrency"] == 2
+    assert set(results.run["plugins"]) == set(FILES)
+    assert json.loads(results.trials["recipe"][0])["augmentation"] == ["upside_down"]
+
+    run("report", "out", cwd=folder)  # needs no code, and so lacks the plot that a plugin brings
+    assert not (folder / "out" / "report" / "figures" / "size.png").exists()
+    run("report", "out", "--allow-plugins", cwd=folder)
+    assert (folder / "out" / "report" / "figures" / "size.png").is_file()
+    page = (folder / "out" / "report" / "report.html").read_text()
+    assert re.search(r"The best network has \d+ parameters\.", page)
+
+    triple = int(results.trials.index[results.trials["block"] == "triple"][0])
+    _, error = run("export", "out", "--trial", str(triple), "--out", "net.onnx", cwd=folder, code=2)
+    assert "need the plugin my_blocks.py" in error
+    run("export", "out", "--trial", str(triple), "--out", "net.onnx", "--allow-plugins", cwd=folder)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "net.onnx"))
+    (logits,) = session.run(["logits"], {"inputs": np.zeros((3, 1, 8, 8), np.float32)})
+    assert logits.shape == (3, 2)
+    shown, _ = run("pick", "out", "--allow-plugins", "--json", cwd=folder)
+    best = results.trials[results.trials["phase"] == "search"]["val_accuracy"].max()
+    assert json.loads(shown)["val_accuracy"] == pytest.approx(best)
+
+
+def test_arrays_in_memory_need_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = pages("python")["in a script or a notebook"]
+    namespace: dict[str, object] = {}
+    exec(compile(code, "extending.md", "exec"), namespace)
+    directory = Path("runs/mine")
+    assert len(load(directory).trials) == 2
+    assert load(directory).run["study"]["data"]["name"] == "memory:arrays"
+    assert load(directory).run["split_fingerprint"] == namespace["study"].splits().fingerprint  # type: ignore[attr-defined]
+
+
+def test_a_study_of_arrays_goes_on_with_the_same_arrays_alone(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(1)
+    inputs, labels = numbers.normal(size=(80, 4)).astype("float32"), np.arange(80) % 2
+    study = Study(
+        space={"grid": {"block": "mlp", "depth": [8, 14], "width": 4}},
+        data={"name": "breast_cancer"},
+        recipe={"epochs": 1},
+    )
+    data = ressearch.data.from_arrays(inputs, labels, "mine")
+    directory = ressearch.run(study, tmp_path / "out", data=data)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["overrides"] == {"data.name": "memory:mine"}
+    journal = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    cut = next(index for index, line in enumerate(journal) if '"end"' in line)
+    (tmp_path / "out" / "journal.jsonl").write_text("\n".join(journal[:cut]) + "\n")
+    for file in ("trials.parquet", "curves.parquet"):
+        (tmp_path / "out" / file).unlink()
+    from ressearch.data import registry
+
+    registry._in_memory.clear()
+    with pytest.raises(
+        StudyError, match=r"'memory:mine': was in the memory of the process that ran the study; hand it"
+    ):
+        ressearch.resume(directory)
+    other = ressearch.data.from_arrays(inputs + 1, labels)
+    with pytest.raises(StudyError, match=r"are not those that .* began with"):
+        ressearch.resume(directory, data=other)
+    ressearch.resume(directory, data=data)
+    assert load(directory).progress.is_complete
+    plain = ressearch.run(Study(space={"grid": {"depth": 8, "width": 2}}, recipe={"epochs": 1}), tmp_path / "plain")
+    cut_short(Path(plain))
+    with pytest.raises(StudyError, match="data: the study's data are 'digits', which it reads itself"):
+        ressearch.resume(plain, data=data)
+
+
+def cut_short(directory: Path) -> None:
+    """Have a study directory as a kill in its first epoch leaves it."""
+    journal = (directory / "journal.jsonl").read_text().splitlines()
+    cut = next(index for index, line in enumerate(journal) if '"epoch"' in line)
+    (directory / "journal.jsonl").write_text("\n".join(journal[:cut]) + "\n")
+    for file in ("trials.parquet", "curves.parquet"):
+        (directory / file).unlink()
+
+
+SMALL = """
+plugins: [{plugin}]
+space: {{grid: {{block: triple, depth: 11, width: 2}}}}
+data: {{name: synthetic}}
+recipe: {{epochs: 1}}
+"""
+
+
+@pytest.fixture
+def small(folder: Path) -> Path:
+    """A study of one network that only a plugin knows, run, and forgotten by this process."""
+    (folder / "study.yaml").write_text(SMALL.format(plugin="my_blocks.py"))
+    with plugins.isolated():
+        ressearch.run(Study.from_file(folder / "study.yaml"), folder / "out")
+    assert "triple" not in BLOCKS
+    return folder
+
+
+def test_reading_a_directory_runs_no_code_unless_it_is_allowed(small: Path) -> None:
+    trap = small / "trap"
+    kept = small / "out" / "plugins" / "my_blocks.py"
+    text = kept.read_text() + f"\nopen({str(trap)!r}, 'a').write('ran')\n"
+    kept.write_text(text)
+    run_file = small / "out" / "run.json"
+    record = json.loads(run_file.read_text())
+    record["plugins"]["my_blocks.py"]["sha256"] = plugins._hash(text)
+    run_file.write_text(json.dumps(record))
+    out = small / "out"
+    load(out)
+    ressearch.report(out)
+    main_ok("status", str(out))
+    for act in (
+        lambda: ressearch.pick(out),
+        lambda: Study.from_directory(out),
+        lambda: ressearch.export.train(out, 0),
+    ):
+        with pytest.raises(
+            PluginError, match=r"needs? the plugin my_blocks.py, which is code that came with the study"
+        ):
+            act()
+    assert ressearch.resume(out) == out  # complete: nothing to do, nothing to run
+    assert not trap.exists()
+    assert ressearch.pick(out, allow_plugins=True).architecture.block == "triple"
+    assert trap.read_text() == "ran"
+    assert ressearch.pick(out).trial == 0  # this process has loaded it: it need not be allowed again
+    assert trap.read_text() == "ran"
+
+
+def main_ok(*arguments: str) -> None:
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert not end.code  # noqa: PT017
+
+
+def test_a_plugin_that_is_missing_or_changed_is_one_line(small: Path) -> None:
+    kept = small / "out" / "plugins" / "my_blocks.py"
+    text = kept.read_text()
+    kept.write_text(text + "\n# changed\n")
+    with pytest.raises(
+        PluginError, match=r"out/plugins/my_blocks.py: was changed since the study was begun; put it back"
+    ):
+        ressearch.pick(small / "out", allow_plugins=True)
+    kept.unlink()
+    with pytest.raises(PluginError, match=r"out/plugins/my_blocks.py: no such file"):
+        ressearch.pick(small / "out", allow_plugins=True)
+    kept.write_text(text)
+    assert ressearch.pick(small / "out", allow_plugins=True).trial == 0
+
+
+def test_a_directory_names_no_file_outside_itself(small: Path) -> None:
+    run_file = small / "out" / "run.json"
+    record = json.loads(run_file.read_text())
+    record["plugins"]["my_blocks.py"]["file"] = "../../my_blocks.py"
+    run_file.write_text(json.dumps(record))
+    (small / "out" / "plugins" / "my_blocks.py").unlink()
+    with pytest.raises(PluginError, match="no such file"):
+        ressearch.pick(small / "out", allow_plugins=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import no_such_thing\n", "line 1: ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("x = 1\ndef f(:\n", "line 2: SyntaxError: "),
+        ("def f():\n    raise SystemExit(3)\n\nf()\n", "line 2: SystemExit: 3"),
+        (
+            "from ressearch.networks.blocks import BLOCKS\nBLOCKS.add('new', 1)\nBLOCKS.add('basic', 1)\n",
+            "line 3: blocks: 'basic' is registered already, by ressearch",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_is_one_line_and_leaves_nothing(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    (tmp_path / "study.yaml").write_text(SMALL.format(plugin="bad.py").lstrip())
+    modules = set(sys.modules)
+    with pytest.raises(PluginError) as raised:
+        Study.from_file(tmp_path / "study.yaml")
+    assert str(raised.value).startswith(f"{tmp_path / 'study.yaml'}:1: plugins: plugin bad.py, {said}")
+    assert len(str(raised.value).splitlines()) == 1
+    assert "new" not in BLOCKS
+    assert set(sys.modules) == modules
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("nowhere.py", r"plugin nowhere.py: no such file; .* holds my_augmentations.py, my_blocks.py"),
+        ("no_such_module", "plugin no_such_module: no such module can be imported; a file ends in .py"),
+        ("no_such.module", "plugin no_such.module: no such module can be imported"),
+        ("'a b'", "plugin 'a b': is neither a file that ends in .py nor a module's name"),
+        ("my_blocks.py, my_blocks.py", "my_blocks.py: named twice"),
+        ("my_blocks.py, sub/my_blocks.py", "sub/my_blocks.py: my_blocks.py has the same name"),
+        (".", "neither a file|no such"),
+        ("3", "plugins.0.*"),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_one_line(folder: Path, named: str, said: str) -> None:
+    (folder / "study.yaml").write_text(SMALL.format(plugin=named).lstrip())
+    with pytest.raises((PluginError, StudyError), match=said) as raised:
+        Study.from_file(folder / "study.yaml")
+    assert str(raised.value).startswith(f"{folder / 'study.yaml'}:1: plugins")
+
+
+def test_a_file_that_was_changed_is_loaded_anew_and_its_old_names_go(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    runs = tmp_path / "runs"
+    count = f"open({str(runs)!r}, 'a').write('1')\n"
+    file.write_text(f"{count}from ressearch.networks.blocks import BLOCKS\nBLOCKS.add('one', BLOCKS['basic'])\n")
+    first = ressearch.load_plugin("mine.py", tmp_path)
+    assert ressearch.load_plugin("mine.py", tmp_path) == first
+    assert runs.read_text() == "1"
+    file.write_text("from ressearch.networks.blocks import BLOCKS\nBLOCKS.add('two', BLOCKS['basic'])\n")
+    second = ressearch.load_plugin("mine.py", tmp_path)
+    assert second.sha256 != first.sha256
+    assert second.registered == [("blocks", "two")]
+    assert "one" not in BLOCKS
+
+
+def test_a_module_is_named_by_its_dotted_name_and_may_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "their_package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "blocks.py").write_text(FILES["my_blocks.py"])
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{Path(ressearch.__file__).parents[1]}")
+    (tmp_path / "study.yaml").write_text(SMALL.format(plugin="their_package.blocks"))
+    run("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    assert load(tmp_path / "out").trials["status"].tolist() == ["completed"]
+    assert not (tmp_path / "out" / "plugins").exists()
+    assert BLOCKS.get("triple") is None
+    assert ressearch.pick(tmp_path / "out", allow_plugins=True).architecture.block == "triple"
+    assert BLOCKS.entry("triple").source == "their_package.blocks"
+    (package / "blocks.py").write_text(FILES["my_blocks.py"] + "\n# changed\n")
+    _, error = run("pick", "out", "--allow-plugins", cwd=tmp_path, code=2)
+    assert "the module their_package.blocks was changed since the study was begun" in error
+    shutil.rmtree(package)
+    _, error = run("pick", "out", "--allow-plugins", cwd=tmp_path, code=2)
+    assert error == (
+        "ressearch: error: plugin their_package.blocks: no such module can be imported; a file ends in .py\n"
+    )
+
+
+def test_an_installed_package_brings_its_block_to_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    (source / "their_things").mkdir(parents=True)
+    (source / "their_things" / "__init__.py").write_text(FILES["my_blocks.py"])
+    (source / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "their-things"\nversion = "2.0"\n'
+        '[project.entry-points."ressearch.plugins"]\nany = "their_things"\n'
+    )
+    site = tmp_path / "site"
+    install = [
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+        str(source),
+    ]
+    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    monkeypatch.setenv("PYTHONPATH", f"{site}:{Path(ressearch.__file__).parents[1]}")
+    monkeypatch.setenv("RESSEARCH_PLUGINS", "1")
+    (tmp_path / "study.yaml").write_text("\n".join(SMALL.format(plugin="").splitlines()[2:]))
+    run("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    results = load(tmp_path / "out")
+    assert results.trials["status"].tolist() == ["completed"]
+    assert results.run["installed_plugins"] == {"their-things": "2.0"}
+    run("pick", "out", cwd=tmp_path)  # what is installed need not be allowed
+    monkeypatch.setenv("RESSEARCH_PLUGINS", "0")
+    _, error = run("check", "study.yaml", cwd=tmp_path, code=2)
+    assert "'triple' is unknown" in error
+
+
+def test_what_this_process_alone_knows_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    BLOCKS.add("mine", BLOCKS["basic"], maker=test_what_this_process_alone_knows_is_refused_before_anything_is_written)
+    study = Study(space={"grid": {"block": ["basic", "mine"], "depth": 8, "width": 2}}, data={"name": "synthetic"})
+    with pytest.raises(
+        StudyError, match=f"blocks: 'mine' comes from {__name__}, which the processes that train do not"
+    ):
+        ressearch.run(study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_contract_tests_of_the_page_pass(folder: Path) -> None:
+    (folder / "test_my_plugins.py").write_text(pages("python")["test_my_plugins.py"])
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_plugins.py"],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert int(re.findall(r"(\d+) passed", ran.stdout)[0]) > 40
+
+
+def test_architectures_of_a_plugin_round_trip_once_it_is_loaded(folder: Path) -> None:
+    ressearch.load_plugin(folder / "my_blocks.py")
+    ressearch.load_plugin(folder / "my_skips.py")
+    network = Architecture("triple", (2, 1), skip="soft", skip_options={"strength": 0.25})  # type: ignore[arg-type]
+    assert Architecture.from_name(network.name) == network
+    assert network.depth == 11
+    assert {
+        kind for kind, one in REGISTRIES.items() if any(e.source.startswith(str(folder)) for e in one.entries())
+    } == {
+        "blocks",
+        "skips",
+    }
