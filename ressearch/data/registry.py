@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -59,6 +60,16 @@ class Dataset:
             "test": None if self.test_from is None else range(self.test_from, count),
         }
         return {name: places for name, places in made.items() if places}
+
+    @property
+    def content(self) -> str:
+        """Hash of the labels and of a hundred inputs, evenly chosen; of images that are decoded when needed of labels."""
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        digest.update(repr((tuple(self.inputs.shape), self.classes)).encode())
+        if isinstance(self.inputs, Tensor):
+            places = torch.linspace(0, len(self.inputs) - 1, min(100, len(self.inputs))).long()
+            digest.update(self.inputs[places].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def memory(self) -> str:

@@ -52,6 +52,7 @@ class _Run(_Part):
     study: _Study = _Study()
     refused_points: dict[str, int] = {}
     split_fingerprint: str = ""
+    data_content: str = ""
     class_counts: dict[str, int] = {}
     examples: dict[str, int] = {}
     versions: dict[str, str] = {}

@@ -454,6 +454,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "planned_trials": study.planned_trials,
         "refused_points": dict(study.search_space.refusals()) if study.space.form == "grid" else {},
         "split_fingerprint": study.splits().fingerprint,
+        "data_content": study.dataset.content,
         "input_shape": list(study.dataset.input_shape),
         "num_classes": len(study.dataset.classes),
         "data_source": study.dataset.source,
