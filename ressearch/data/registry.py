@@ -63,7 +63,7 @@ class Dataset:
 
     @property
     def content(self) -> str:
-        """Hash of the labels and of a hundred inputs, evenly chosen; of images that are decoded when needed of labels."""
+        """Hash of the labels and of a hundred inputs, evenly chosen; for images decoded when needed, of the labels."""
         digest = hashlib.sha256(self.labels.numpy().tobytes())
         digest.update(repr((tuple(self.inputs.shape), self.classes)).encode())
         if isinstance(self.inputs, Tensor):
