@@ -238,13 +238,15 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def status(directory: str, as_json: bool) -> None:
     """Say how far a study is, running or not."""
     from ressearch.results import load
+    from ressearch.results.ranking import Objective, ranked_table
     from ressearch.results.run_file import is_alive
 
     results = load(directory)
     trials = results.trials
     counts = {str(name): int(count) for name, count in trials["status"].value_counts().items()}
-    done = trials[trials["status"] == "completed"]
-    best = None if done.empty else done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
+    objective = Objective.of(results.run)
+    done = ranked_table(results.phase("search").trials, objective)
+    best = None if done.empty else done.iloc[0]
     is_running = is_alive(results.run, results.directory)
     if as_json:
         _print_json(

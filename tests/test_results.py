@@ -11,7 +11,8 @@ from ressearch import Study, build
 from ressearch.errors import BudgetError, StudyError
 from ressearch.results import Store
 from ressearch.results.aggregate import replicates, spent
-from ressearch.results.schema import CURVES, STATUSES, TRIALS, architecture_columns, architecture_of
+from ressearch.results.schema import CURVES, TRIALS, architecture_columns, architecture_of
+from ressearch.results.status import Status
 
 
 def test_tables_hold_every_trial_seed_and_epoch(small_run: Path) -> None:
@@ -62,7 +63,7 @@ def test_every_trial_has_what_it_spent_whatever_ended_it(tmp_path: Path) -> None
     assert results.trials["macs_trained"].tolist() == [3 * macs * 10 * 2 * 2] * 6 + [3 * macs * 10 * 3 * 2]
     assert results.trials["device_seconds"].tolist() == [2 * 2 * 0.5] * 6 + [2 * 2 * 0.5 + 2 * 2.0]
     table = spent(results)
-    assert set(table.index) == {*STATUSES, "total"} - {"running"}
+    assert set(table.index) == {*Status, "total"} - {Status.RUNNING}
     assert table.loc["total", "device_seconds"] == 6 * 2.0 + 6.0
     assert (table[["macs_trained", "device_seconds"]] > 0).all().all()
 

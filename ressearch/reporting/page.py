@@ -20,6 +20,8 @@ from ressearch.reporting.figures import PLOTS, Plot, style
 from ressearch.reporting.statistics import Interval, mean_interval, proportion_error
 from ressearch.reporting.tables import PageTable, csv_tables, finalists_table, page_tables
 from ressearch.results import Results
+from ressearch.results.ranking import Objective, ranked_table
+from ressearch.results.status import Status
 from ressearch.units import format_count
 
 UNFINISHED = ".unfinished"
@@ -65,15 +67,17 @@ def compose(results: Results) -> Content:
 def _answer(results: Results, figures: list[Plot]) -> str:
     final = finalists_table(results)
     results = results.phase("search")
-    done = results.trials[results.trials["status"] == "completed"]
+    objective = Objective.of(results.run)
+    done = ranked_table(results.trials, objective)
     if done.empty:
         return "No trial has trained every epoch yet."
-    best = done.sort_values(["val_accuracy", "macs"], ascending=[False, True]).iloc[0]
+    best = done.iloc[0]
     interval = mean_interval(list(best["seed_val_accuracies"])).within(0, 1)
     text = (
         f"The best of {len(done)} fully trained networks is {best['name']} (depth {best['depth']}, "
         f"{format_count(best['params'])} parameters, {format_count(best['macs'])} MACs): "
-        f"validation accuracy {interval}."
+        f"validation accuracy {interval}"
+        + ("." if objective.column == "val_accuracy" else f", {objective.words} {best[objective.column]:.4g}.")
     )
     if not final.empty:
         first = final.iloc[0]
@@ -108,7 +112,7 @@ def _method(results: Results) -> list[str]:
     recipe = study["recipe"]
     seeds = len(recipe["seeds"])
     done = results.phase("search").trials
-    done = done[done["status"] == "completed"]
+    done = done[done["status"] == Status.COMPLETED]
     finals = results.phase("final").trials
     typical = done["val_accuracy"].max() if len(done) else 0.5
     lines = [

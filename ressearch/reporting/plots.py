@@ -27,7 +27,9 @@ from ressearch.reporting.figures import (
 from ressearch.reporting.statistics import difference_interval, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import replicates
+from ressearch.results.ranking import Objective
 from ressearch.results.schema import macs_trained
+from ressearch.results.status import Status
 from ressearch.units import format_count
 
 
@@ -39,15 +41,17 @@ def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
 
     Columns: skip, depth, trials (how many compete), trial, name, params, macs, seeds, mean, low, high.
     """
+    objective = Objective.of(results.run)
     done = replicates(results)
-    done = done[done["status"] == "completed"]
+    done = done[done["status"] == Status.COMPLETED]
     if results.run["study"]["space"]["grid"] is not None and done["norm_order"].nunique() > 1:
         is_pre = done["norm_order"] == "pre"
         done = done[~is_pre | (done["skip"] != "none")]
         done = done.assign(skip=done["skip"].where(done["norm_order"] != "pre", done["skip"] + PRE))
     rows = []
     for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):
-        best = cell.groupby("trial")["val_accuracy"].mean().idxmax()
+        means = cell.groupby("trial")[objective.column].mean()
+        best = means.idxmax() if objective.is_more else means.idxmin()
         chosen = cell[cell["trial"] == best]
         interval = mean_interval(chosen[score].to_list())
         first = chosen.iloc[0]
@@ -84,7 +88,7 @@ def depth_accuracy(results: Results) -> Plot | None:
     ):
         _depth_lines(axes, depth_table(results, score))
         if is_best_of_many:
-            others = results.trials[results.trials["status"] == "completed"]
+            others = results.trials[results.trials["status"] == Status.COMPLETED]
             axes.scatter(others["depth"], others[score], s=12, color="0.6", zorder=1, label="other networks")
         depth_axis(axes, table["depth"].unique().tolist())
         accuracy_axis(axes, label, chance)
@@ -191,7 +195,7 @@ def _seeds(table: pd.DataFrame) -> str:
 @plot("cost_accuracy")
 def cost_accuracy(results: Results) -> Plot | None:
     """Validation accuracy against MACs and parameters, with the Pareto front."""
-    done = results.trials[results.trials["status"] == "completed"]
+    done = results.trials[results.trials["status"] == Status.COMPLETED]
     if len(done) < 2:
         return None
     figure, axes = panels(2)
@@ -253,18 +257,20 @@ def cost_accuracy(results: Results) -> Plot | None:
 
 @plot("best_so_far", phases=("search", "baseline"))
 def best_so_far(results: Results) -> Plot | None:
-    """The best validation accuracy so far against the MACs trained: the search beside the random baseline."""
+    """The best network so far against the MACs trained: the search beside the random baseline."""
     trials = results.trials
     if trials.empty or results.run["study"]["space"]["grid"] is not None:
         return None
+    objective = Objective.of(results.run)
     lines = {}
     for phase, group in trials.groupby("phase"):
         ended = group[group["epochs"] > 0].sort_values("ended_at")
-        is_done = ended["status"] == "completed"
+        is_done = ended["status"] == Status.COMPLETED
         if not is_done.any():
             continue
         spent = _macs_trained(results, ended).cumsum()
-        lines[str(phase)] = (spent, ended["val_accuracy"].where(is_done).cummax().ffill())
+        values = ended[objective.column].where(is_done)
+        lines[str(phase)] = (spent, (values.cummax() if objective.is_more else values.cummin()).ffill())
     if "search" not in lines or len(trials) < 4:
         return None
     figure, (panel,) = panels(1)
@@ -275,7 +281,10 @@ def best_so_far(results: Results) -> Plot | None:
     panel.set_xlabel("MACs trained (every trial and seed)")
     panel.set_xlim(left=0)
     panel.xaxis.set_major_formatter(EngFormatter(places=None, sep=""))
-    accuracy_axis(panel, "best validation accuracy so far")
+    if objective.column == "val_accuracy":
+        accuracy_axis(panel, "best validation accuracy so far")
+    else:
+        panel.set_ylabel(f"best {objective.words} so far")
     sampler = (results.run["study"]["search"]["sampler"] or {"name": "tpe"})["name"]
     spent, reached = lines["search"]
     sentence = f"The search ({sampler}) trained {spent.iloc[-1]:.3g} MACs and reached {reached.iloc[-1]:.3f}"
@@ -283,7 +292,7 @@ def best_so_far(results: Results) -> Plot | None:
         figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         at, other = lines["baseline"]
         sentence += f"; {at.iloc[-1]:.3g} MACs on networks drawn at random reached {other.iloc[-1]:.3f}"
-        first = at[other >= reached.iloc[-1]]
+        first = at[~other.map(lambda value: objective.is_better(reached.iloc[-1], value)) & other.notna()]
         if not first.empty:
             sentence += f", and the search's best after {first.iloc[0]:.3g}"
         sentence += ". This is one run of each, not a test of one against the other"
@@ -318,7 +327,8 @@ def learning_curves(results: Results) -> Plot | None:
     figure, axes = panels(len(skips), height=4.4)
     by_depth = sorted(trials["depth"].unique())
     is_depth_study = len(trials) <= _HIGHLIGHTED * len(skips) and trials.groupby(["skip", "depth"]).size().max() == 1
-    best = trials.sort_values("val_accuracy", ascending=False).index
+    objective = Objective.of(results.run)
+    best = trials.sort_values(objective.column, ascending=not objective.is_more).index
     ramp = sns.color_palette("viridis", len(by_depth) if is_depth_study else _HIGHLIGHTED)
     for panel, skip in zip(axes, skips, strict=True):
         ours = [trial for trial in best if trials.loc[trial, "skip"] == skip]

@@ -10,15 +10,17 @@ from ressearch.reporting.plots import depth_table
 from ressearch.reporting.statistics import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
+from ressearch.results.ranking import Objective, ranked_table
+from ressearch.results.status import Status
 from ressearch.units import format_count
 
 _LISTED = 10
 
 
 def best_table(results: Results) -> pd.DataFrame:
-    """Return the fully trained networks, the best validation accuracy first, with intervals over seeds."""
-    done = results.phase("search").trials
-    done = done[done["status"] == "completed"].sort_values(["val_accuracy", "macs"], ascending=[False, True])
+    """Return the fully trained networks, the best first, with intervals over seeds."""
+    objective = Objective.of(results.run)
+    done = ranked_table(results.phase("search").trials, objective)
     columns = [
         "trial",
         "name",
@@ -28,6 +30,7 @@ def best_table(results: Results) -> pd.DataFrame:
         "val_accuracy",
         "train_accuracy",
         "seed_val_accuracies",
+        *([] if objective.column == "val_accuracy" else [objective.column]),
     ]
     table = done[columns].reset_index(drop=True)
     intervals = [mean_interval(list(values)) for values in table.pop("seed_val_accuracies")]
@@ -41,7 +44,7 @@ def front_table(results: Results) -> pd.DataFrame:
     """Return the Pareto front of a study of several objectives, by its accuracy and its first cost; else nothing."""
     cost = _cost_objective(results)
     done = results.phase("search").trials
-    done = done[done["status"] == "completed"]
+    done = done[done["status"] == Status.COMPLETED]
     if cost is None or done.empty:
         return pd.DataFrame()
     front = pareto_front(done, cost, "val_accuracy")
@@ -73,7 +76,7 @@ def finalists_table(results: Results) -> pd.DataFrame:
     trials = results.trials.set_index("trial")
     final = results.phase("final").trials
     rows = []
-    for _, row in final[final["status"] == "completed"].iterrows():
+    for _, row in final[final["status"] == Status.COMPLETED].iterrows():
         first = trials.loc[row["of_trial"]]
         again = mean_interval(list(row["seed_val_accuracies"]))
         test = mean_interval(list(row["seed_test_accuracies"]))
@@ -119,7 +122,7 @@ def _finalists_note(final: pd.DataFrame) -> str:
 
 def unfinished_table(results: Results) -> pd.DataFrame:
     """Return the trials that did not train every epoch for another reason than the scheduler's."""
-    odd = results.trials[~results.trials["status"].isin(["completed", "stopped"])]
+    odd = results.trials[~results.trials["status"].isin([Status.COMPLETED, Status.STOPPED])]
     return odd[["trial", "name", "status", "reason", "epochs"]].reset_index(drop=True)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from ressearch.errors import StudyError, nearest
-from ressearch.results.schema import CURVES, STATUSES, TRIALS
+from ressearch.results.schema import CURVES, TRIALS
+from ressearch.results.status import Status
 
 Event = dict[str, Any]
 
@@ -64,12 +65,14 @@ _OF_START = (
     *("recipe", "seeds", "started_at"),
 )
 
+_ENDS = set(Status) - {Status.RUNNING}
+
 _REQUIRED: dict[str, dict[str, Callable[[Any], bool]]] = {
     "session": {},
     "start": {key: _COLUMNS[key] for key in _OF_START},
     "reopen": {"at": _is_int},
     "epoch": {"results": _list_of(_is_mapping)},
-    "end": {"status": lambda value: _is_text(value) and value in STATUSES and value != "running", "ended_at": _is_int},
+    "end": {"status": lambda value: _is_text(value) and value in _ENDS, "ended_at": _is_int},
     "plan": {"phase": _is_text, "trials": _list_of(_is_int)},
     "finish": {"phase": _is_text, "reason": _is_text},
     "change": {"key": _is_text},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, Cost, cost
 from ressearch.plugins import needed
-from ressearch.results import load
-from ressearch.results.schema import architecture_of
+from ressearch.results.aggregate import replicates
+from ressearch.results.ranking import Objective, ranked
+from ressearch.results.record import TrialRecord
+from ressearch.results.store import Results, load
 from ressearch.units import format_count
 
 
@@ -74,9 +76,10 @@ def pick(
     max_activations: int | str | None = None,
     allow_plugins: bool = False,
 ) -> Pick:
-    """Return the network with the best mean validation accuracy, among those trained to the last epoch, in a budget.
+    """Return the network that is best by the study's first objective, of those trained to the last epoch, in a budget.
 
-    Ties go to the network with fewer MACs. The mean of the best of many is optimistic: score it on fresh data.
+    That is the mean validation accuracy over seeds, or the loss (`ressearch.results.ranking`). Ties go to the network
+    with fewer MACs. The mean of the best of many is optimistic: score it on fresh data.
 
     Args:
         directory: a study directory.
@@ -92,39 +95,53 @@ def pick(
     """
     budget = Budget(max_params, max_macs, max_activations)
     results = load(directory)
-    trials = results.trials
-    done = trials[(trials["status"] == "completed") & (trials["phase"] == "search")]
-    if done.empty:
+    objective = Objective.of(results.run)
+    searched = results.trials[results.trials["phase"] == "search"]
+    rows: list[Any] = searched.to_dict("records")
+    done = [TrialRecord.from_row(row) for row in ranked(rows, objective)]
+    if not done:
         raise StudyError(f"{directory}: no trial has trained every epoch yet, so there is nothing to pick from")
-    fits = done[[budget.allows(_cost(row)) for _, row in done.iterrows()]]
-    if fits.empty:
-        least = ", ".join(f"{field} {done[field].min()}" for field in budget.bounds)
+    fits = [trial for trial in done if budget.allows(trial.cost)]
+    if not fits:
+        least = ", ".join(f"{field} {min(getattr(trial.cost, field) for trial in done)}" for field in budget.bounds)
         raise BudgetError(
             f"{directory}: none of the {len(done)} fully trained networks fits the budget ({budget}); least: {least}"
         )
-    ranked = fits.sort_values(["val_accuracy", "macs"], ascending=[False, True])
-    best = ranked.iloc[0]
-    error = 0.0 if pd.isna(best["val_accuracy_std"]) else best["val_accuracy_std"] / len(best["seeds"]) ** 0.5
-    near = ranked[(ranked["val_accuracy"] >= best["val_accuracy"] - error) & (ranked["macs"] < best["macs"])]
+    best, cheaper = fits[0], cheapest_alike(results, fits, objective)
     with needed(results.directory, results.run, allow_plugins, directory):
-        cheaper = _pick(results.run, near.sort_values("macs").iloc[0], len(fits)) if not near.empty else None
-        return _pick(results.run, best, len(fits), cheaper)
+        other = _pick(results.run, cheaper, len(fits)) if cheaper is not None else None
+        return _pick(results.run, best, len(fits), other)
 
 
-def _cost(row: pd.Series) -> Cost:
-    return Cost(int(row["params"]), int(row["macs"]), int(row["activations"]))
+def cheapest_alike(results: Results, trials: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:
+    """Return the trial of fewest MACs whose mean is within one standard error of the best, if it is not the best.
+
+    Args:
+        results: of the study.
+        trials: the best first.
+        objective: what they were ranked by.
+    """
+    best = trials[0]
+    last = replicates(results)
+    values = last[last["trial"] == best.trial][objective.column]
+    error = 0.0 if len(values) < 2 else float(values.std()) / len(values) ** 0.5
+    bound = best.row[objective.column] + (-error if objective.is_more else error)
+    near = [one for one in trials if not objective.is_better(bound, one.row[objective.column])]
+    cheaper = [one for one in near if one.cost.macs < best.cost.macs]
+    return min(cheaper, key=lambda one: (one.cost.macs, one.trial), default=None)
 
 
-def _pick(run: dict[str, Any], row: pd.Series, candidates: int, cheaper: Pick | None = None) -> Pick:
-    std = row["val_accuracy_std"]
-    architecture = architecture_of({str(key): value for key, value in row.items()})
+def _pick(run: dict[str, Any], trial: TrialRecord, candidates: int, cheaper: Pick | None = None) -> Pick:
+    std = trial.row["val_accuracy_std"]
+    architecture = trial.architecture
+    assert trial.val_accuracy is not None
     return Pick(
         architecture=architecture,
-        trial=int(row["trial"]),
+        trial=trial.trial,
         cost=cost(architecture, tuple(run["input_shape"]), run["num_classes"]),
-        val_accuracy=float(row["val_accuracy"]),
-        val_accuracy_std=None if pd.isna(std) else float(std),
-        seed_val_accuracies=tuple(float(value) for value in row["seed_val_accuracies"]),
+        val_accuracy=trial.val_accuracy,
+        val_accuracy_std=None if std is None or math.isnan(std) else float(std),
+        seed_val_accuracies=trial.seed_val_accuracies,
         candidates=candidates,
         cheaper=cheaper,
     )

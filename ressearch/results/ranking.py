@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from ressearch.results.record import Status
+from ressearch.results.status import Status
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
 """What a search may optimise, and in which direction."""
@@ -39,6 +41,11 @@ class Objective(NamedTuple):
         return cls.named(names[0] if names[0] in OBJECTIVES else "val_accuracy")
 
     @property
+    def mode(self) -> str:
+        """``max`` or ``min``, as Ray Tune calls it."""
+        return "max" if self.is_more else "min"
+
+    @property
     def words(self) -> str:
         """What it is, for pages."""
         return {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}.get(self.column, self.column)
@@ -53,7 +60,7 @@ class Objective(NamedTuple):
         return -value if self.is_more else value, int(row["macs"]), int(row["trial"])
 
 
-def ranked(rows: Iterable[Mapping[str, Any]], objective: Objective) -> list[Mapping[str, Any]]:
+def ranked(rows: Iterable[Row], objective: Objective) -> list[Row]:
     """Return the rows of trials that trained every epoch, the best first."""
     return sorted((row for row in rows if row["status"] == Status.COMPLETED), key=objective.key)
 

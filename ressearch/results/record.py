@@ -1,8 +1,7 @@
-"""What is on record of a trial: its status, and the trial as a typed record."""
+"""A trial as a typed record: a row of the trial table, each column as what it is."""
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,40 +9,13 @@ from typing import Any
 
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost
-
-
-class Status(enum.StrEnum):
-    """What can become of a trial. A member is its name as a text, in the tables and everywhere else."""
-
-    summary: str
-
-    RUNNING = "running", "training now"
-    COMPLETED = "completed", "trained every epoch"
-    STOPPED = "stopped", "ended early by the scheduler, or because the budget was spent"
-    DIVERGED = "diverged", "the loss was no longer a number"
-    FAILED = "failed", "raised, ran out of memory or lost its process"
-    INTERRUPTED = "interrupted", "was training when the study was stopped"
-
-    def __new__(cls, value: str, summary: str) -> Status:
-        """Make a member, which says in `summary` what it means."""
-        member = str.__new__(cls, value)
-        member._value_, member.summary = value, summary
-        return member
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a trial has not ended: it trains, or was interrupted and may go on."""
-        return self in (Status.RUNNING, Status.INTERRUPTED)
-
-    @property
-    def is_stop(self) -> bool:
-        """Whether a trial ended before its last epoch, and not by a failure."""
-        return self in (Status.STOPPED, Status.DIVERGED)
+from ressearch.results.schema import architecture_of
+from ressearch.results.status import Status
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial, as the table has it (`ressearch.results.schema.TRIALS`); None is what is not known yet, or never will be.
+    """A trial, as the table has it (`ressearch.results.schema.TRIALS`); None is what is not known, yet or ever.
 
     Attributes:
         trial: its number.
@@ -109,8 +81,6 @@ class TrialRecord:
     @property
     def architecture(self) -> Architecture:
         """Its network. Raises StudyError if what is on record is none (or only a plugin knows it)."""
-        from ressearch.results.schema import architecture_of
-
         return architecture_of(self.row)
 
 

@@ -16,16 +16,7 @@ import pyarrow as pa
 
 from ressearch.errors import StudyError
 from ressearch.networks.architecture import Architecture
-
-STATUSES = {
-    "running": "training now",
-    "completed": "trained every epoch",
-    "stopped": "ended early by the scheduler, or because the budget was spent",
-    "diverged": "the loss was no longer a number",
-    "failed": "raised, ran out of memory or lost its process",
-    "interrupted": "was training when the study was stopped",
-}
-"""What can become of a trial."""
+from ressearch.results.status import Status
 
 PHASES = {
     "search": "proposed by the study's sampler, or a point of its grid",
@@ -115,9 +106,12 @@ CURVES = pa.schema(
 """One row for each epoch of each replicate (`trial`, `seed`); losses are cross-entropies in nats."""
 
 
+_OPEN = {status for status in Status if status.is_open}
+
+
 def is_open(row: Mapping[str, Any]) -> bool:
     """Return whether a trial on record has not ended: it trains, or was interrupted."""
-    return row["status"] in ("running", "interrupted")
+    return row["status"] in _OPEN
 
 
 def macs_trained(row: Mapping[str, Any], examples: int, epochs: int) -> float:

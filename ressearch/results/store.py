@@ -27,6 +27,7 @@ from ressearch.results import journal as journals
 from ressearch.results.progress import Progress, progress
 from ressearch.results.run_file import STUDY_FILE, is_alive, read_run, require_study
 from ressearch.results.schema import architecture_columns
+from ressearch.results.status import Status
 from ressearch.results.storage import Mirror, localise
 from ressearch.results.tables import Tables
 from ressearch.results.tables_file import TRIALS_FILE, lost_rows
@@ -228,8 +229,8 @@ def load(directory: str | Path) -> Results:
     tables.fill_spending(run)
     if not is_alive(run, path):
         for row in tables.trials.values():
-            if row["status"] == "running":
-                row.update(status="interrupted", reason="the study's process ended")
+            if row["status"] == Status.RUNNING:
+                row.update(status=Status.INTERRUPTED, reason="the study's process ended")
     trials, curves = tables.frames()
     study = path / STUDY_FILE
     text = study.read_text(encoding="utf-8", errors="replace") if study.is_file() else ""

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ressearch import durable
 from ressearch.results.schema import CURVES, TRIALS, macs_trained
+from ressearch.results.status import Status
 from ressearch.results.tables_file import CURVES_FILE, TRIALS_FILE
 
 
@@ -67,7 +68,7 @@ class Tables:
                 **empty,
                 "phase": "search",
                 **event,
-                "status": "running",
+                "status": Status.RUNNING,
                 "epochs": 0,
                 "train_seconds": 0.0,
                 "wall_seconds": 0.0,
@@ -76,7 +77,7 @@ class Tables:
             self._add_spending(self.trials[trial], 0.0)
         elif kind == "reopen":
             row = self.trials[trial]
-            row.update(status="running", reason=None, ended_at=None, began=at)
+            row.update(status=Status.RUNNING, reason=None, ended_at=None, began=at)
             row.update({key: event[key] for key in ("devices", "examples") if key in event})
             if row["device_seconds"] is None and row.get("devices") is not None:
                 self._add_spending(row, row["train_seconds"])

@@ -14,9 +14,10 @@ from typing import Any
 from ressearch.errors import RessearchError
 from ressearch.networks.architecture import Architecture
 from ressearch.results.schema import architecture_of
+from ressearch.results.status import Status
 from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.recorded import recipe_values
-from ressearch.search.study import OBJECTIVES, Study
+from ressearch.search.study import Study
 from ressearch.spaces.answers import complete
 from ressearch.spaces.trials import Answers
 
@@ -73,7 +74,7 @@ def _read(study: Study, drawing: Drawing, directory: str) -> Earlier:
     results = load(directory)
     is_same_data = results.run.get("split_fingerprint") == study.splits().fingerprint
     trials = results.phase("search", "baseline").trials
-    done: list[Any] = trials[trials["status"] == "completed"].to_dict("records")
+    done: list[Any] = trials[trials["status"] == Status.COMPLETED].to_dict("records")
     known = []
     for row in done:
         for lr in _rates(study, row):
@@ -109,8 +110,7 @@ def best_elsewhere(study: Study, earlier: list[Earlier]) -> list[Found]:
 
 
 def _ranked(study: Study, known: list[Known]) -> list[Known]:
-    sign = -1 if OBJECTIVES[study.search.objective[0]] == "max" else 1
-    return sorted(known, key=lambda one: sign * one.values[0])
+    return sorted(known, key=lambda one: one.values[0], reverse=study.objective.is_more)
 
 
 def first_points(study: Study, drawing: Drawing) -> Iterator[tuple[Point, Found | None]]:

@@ -10,6 +10,7 @@ from ray import tune
 
 from ressearch.results import Store
 from ressearch.results.schema import is_open, macs_trained
+from ressearch.results.status import Status
 from ressearch.search.study import Study
 
 _FEW = 5
@@ -73,8 +74,8 @@ class Ledger(tune.Stopper):
             return f"cannot be written ({said})" + ("; make room" if self._store.broken.errno == errno.ENOSPC else "")
         ended = sum(self._outcomes.values())
         limit = self._study.resources.max_failure_rate
-        if ended >= _FEW and self._outcomes["failed"] > limit * ended:
-            reasons = Counter(row["reason"] for row in self._rows() if row["status"] == "failed")
+        if ended >= _FEW and self._outcomes[Status.FAILED] > limit * ended:
+            reasons = Counter(row["reason"] for row in self._rows() if row["status"] == Status.FAILED)
             return (
                 f"{self._outcomes['failed']} of {ended} trials failed, more than resources.max_failure_rate {limit:g} "
                 f"allows; most often: {reasons.most_common(1)[0][0]}"

@@ -15,7 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ressearch.results.ranking import ranked
 from ressearch.results.schema import PHASES, is_open
+from ressearch.results.status import Status
 from ressearch.search.recorded import recipe_values
 from ressearch.search.study import MOST_TRIALS
 from ressearch.units import format_count
@@ -108,13 +110,10 @@ class Monitor:
 
     @property
     def best(self) -> Row | None:
-        """The row with the best first objective so far, among trials that trained every epoch (else among all)."""
-        key = self.study.search.objective[0]
-        scored = [row for row in self._rows() if row[key] is not None]
-        scored = [row for row in scored if row["status"] == "completed"] or scored
-        if not scored:
-            return None
-        return (max if key == "val_accuracy" else min)(scored, key=lambda row: row[key])
+        """The best row so far of the search, among trials that trained every epoch (else among all)."""
+        objective = self.study.objective
+        rows = [row for row in self._rows() if row["phase"] == "search" and row[objective.column] is not None]
+        return next(iter(ranked(rows, objective) or sorted(rows, key=objective.key)), None)
 
 
 class PlainMonitor(Monitor):
@@ -149,7 +148,7 @@ class PlainMonitor(Monitor):
 def describe(row: Row) -> str:
     """Return one line on a trial that ended: its name, cost, fate and score."""
     text = f"{row['name']} ({format_count(row['params'])} params): {row['status']}"
-    if row["status"] not in ("completed", "running") and row["reason"]:
+    if row["status"] not in (Status.COMPLETED, Status.RUNNING) and row["reason"]:
         text += f" ({row['reason']})"
     if row["val_accuracy"] is not None:
         text += f", val_accuracy {row['val_accuracy']:.4f}"
@@ -205,7 +204,7 @@ class LiveMonitor(Monitor):
         ):
             table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
         for row in self._rows():
-            if row["status"] == "running":
+            if row["status"] == Status.RUNNING:
                 table.add_row(str(row["trial"]), f"{row['epochs']}/{self.epochs(row)}", _score(row), row["name"])
         if table.row_count:
             parts.append(table)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from ressearch.networks.cost import cost
 from ressearch.results import Store
+from ressearch.results.ranking import ranked
 from ressearch.results.schema import architecture_of, is_open, macs_trained
 from ressearch.search.drawing import Drawing, Point
 from ressearch.search.latency import latency_filter
 from ressearch.search.recorded import recipe_values
 from ressearch.search.schedulers import PAUSING, REPLAYED, SCHEDULERS, bracket_trials
-from ressearch.search.study import OBJECTIVES, Study
+from ressearch.search.study import Study
 from ressearch.training import Recipe
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ def _scheduler(study: Study, store: Store, rows: Sequence[Row]) -> TrialSchedule
     """Return the search's scheduler; it knows what is on record."""
     from ressearch.search.replay import Continued, to_result
 
-    objective, chosen = study.search.objective[0], study.search.scheduler
+    chosen = study.search.scheduler
     scheduler: TrialScheduler = SCHEDULERS[chosen.name](
-        objective, OBJECTIVES[objective], study.recipe.epochs, **chosen.options
+        study.objective.column, study.objective.mode, study.recipe.epochs, **chosen.options
     )
     if chosen.name not in REPLAYED:
         return scheduler
@@ -176,8 +177,5 @@ def _final(study: Study, store: Store, directory: Path) -> Phase | None:
 
 
 def best(study: Study, rows: Sequence[Row], count: int) -> list[Row]:
-    """Return the best fully trained trials by the first objective, the cheaper first where two are equal."""
-    objective = study.search.objective[0]
-    sign = -1 if OBJECTIVES[objective] == "max" else 1
-    done = [row for row in rows if row["status"] == "completed"]
-    return sorted(done, key=lambda row: (sign * row[objective], row["macs"], row["trial"]))[:count]
+    """Return the best fully trained trials."""
+    return list(ranked(rows, study.objective))[:count]

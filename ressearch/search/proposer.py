@@ -18,6 +18,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from ressearch.results.schema import is_open
+from ressearch.results.status import Status
 from ressearch.search.drawing import Found, Point
 from ressearch.search.earlier import best_elsewhere, earlier_studies, first_points
 from ressearch.search.latency import latency_filter
@@ -154,12 +155,12 @@ class Proposer(Fixed):
         last = self._last.pop(number, None)
         result = result or {}
         scored = result if self.metric in result else last
-        status = "failed" if error else result.get("outcome") or _status(self._study, scored)
+        status = Status.FAILED if error else result.get("outcome") or _status(self._study, scored)
         self.sampling.tell(number, status, scored)
 
 
 def _status(study: Study, result: dict[str, Any] | None) -> str:
     """Return what became of a trial that does not say it itself."""
     if result is None:
-        return "failed"
-    return "stopped" if result["epoch"] < study.recipe.epochs else "completed"
+        return Status.FAILED
+    return Status.STOPPED if result["epoch"] < study.recipe.epochs else Status.COMPLETED

@@ -12,6 +12,7 @@ from ray import tune
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import cost
 from ressearch.results import Store
+from ressearch.results.status import Status
 from ressearch.results.storage import CHECKPOINTS
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
@@ -77,7 +78,7 @@ class Recorder(tune.Callback):
                 examples=self._examples,
                 **columns,
             )
-        elif self._row(trial)["status"] != "running":
+        elif self._row(trial)["status"] != Status.RUNNING:
             self._store.reopen(number, devices=self._devices, examples=self._examples)
 
     def on_trial_result(
@@ -102,7 +103,7 @@ class Recorder(tune.Callback):
         result = trial.last_result or {}
         scheduler = self._study.search.scheduler.name
         stopped = f"{scheduler} after epoch {self._row(trial)['epochs']}"
-        self._end(trial, result.get("outcome") or "stopped", result.get("reason") or stopped)
+        self._end(trial, result.get("outcome") or Status.STOPPED, result.get("reason") or stopped)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process died once too often."""
@@ -110,7 +111,7 @@ class Recorder(tune.Callback):
             return
         self._open(trial)  # its process may have died before it started
         lines = str(trial.get_error() or "").strip().splitlines()
-        self._end(trial, "failed", f"its process ended: {lines[-1] if lines else 'no message'}"[:300])
+        self._end(trial, Status.FAILED, f"its process ended: {lines[-1] if lines else 'no message'}"[:300])
 
     def _row(self, trial: Any) -> dict[str, Any]:
         return self._store.tables.trials[trial.config["trial"]]
@@ -129,7 +130,7 @@ class Recorder(tune.Callback):
         self._store.end(
             row["trial"],
             status,
-            None if status == "completed" else reason,
+            None if status == Status.COMPLETED else reason,
             **_how_it_ran(result),
             **scores,
         )

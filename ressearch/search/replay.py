@@ -14,6 +14,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from ressearch.results.schema import is_open
+from ressearch.results.status import Status
 
 Row = Mapping[str, Any]
 """A row of the trial table."""
@@ -57,16 +58,18 @@ class Continued(TrialScheduler):
         for number in rows:
             self._add(number, _Nobody())
         for number, result in epochs:
-            self._hear(number, result, rows[number]["status"] if result["epoch"] == last.get(number) else "running")
+            self._hear(
+                number, result, rows[number]["status"] if result["epoch"] == last.get(number) else Status.RUNNING
+            )
 
     def _hear(self, number: int, result: dict[str, Any], status: str) -> None:
         """Tell an epoch on record, and the end of the trial if it was its last, as Tune did when it happened."""
         known = self._trials[number]
-        if status != "completed" and not known.is_stopped:  # Tune asks nothing about the last epoch that there is
+        if status != Status.COMPLETED and not known.is_stopped:  # Tune asks nothing about the last epoch that there is
             self._tell(known, result, _Nobody())
-        if status in ("completed", "stopped"):
+        if status in (Status.COMPLETED, Status.STOPPED):
             self._scheduler.on_trial_complete(_Nobody(), known, result)
-        elif status != "running":
+        elif status != Status.RUNNING:
             self._scheduler.on_trial_error(_Nobody(), known)
 
     def __getstate__(self) -> dict[str, Any]:

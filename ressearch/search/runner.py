@@ -37,6 +37,7 @@ from ressearch.remote import describe
 from ressearch.results.progress import progress
 from ressearch.results.run_file import LOCK_FILE, RUN_FILE, STUDY_FILE, read_run, require_study, write_run
 from ressearch.results.schema import is_open
+from ressearch.results.status import Status
 from ressearch.results.storage import CHECKPOINTS, Mirror, is_url
 from ressearch.results.store import Store, read_tables
 from ressearch.search import changes
@@ -412,7 +413,7 @@ def _end_spent(store: Store, phase: Phase, reason: str) -> None:
     """Record that a phase's budget is spent: its open trials have ended too."""
     for row in list(store.tables.trials.values()):
         if row["phase"] == phase.name and is_open(row):
-            store.end(row["trial"], "stopped", f"{reason}, after epoch {row['epochs']}")
+            store.end(row["trial"], Status.STOPPED, f"{reason}, after epoch {row['epochs']}")
     store.finish(phase.name, reason)
 
 
@@ -436,8 +437,8 @@ def _pending(at_once: int | None) -> Iterator[None]:
 
 def _end_open_trials(store: Store) -> None:
     for number, row in list(store.tables.trials.items()):
-        if row["status"] == "running":
-            store.end(number, "interrupted", f"the study was stopped after epoch {row['epochs']}")
+        if row["status"] == Status.RUNNING:
+            store.end(number, Status.INTERRUPTED, f"the study was stopped after epoch {row['epochs']}")
 
 
 def _describe(study: Study) -> dict[str, Any]:

@@ -23,13 +23,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import cost
+from ressearch.results.ranking import OBJECTIVES
 from ressearch.results.schema import architecture_of, is_open
+from ressearch.results.status import Status
 from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.neighbours import neighbour
 from ressearch.search.optuna_file import OPTUNA_FILE, open_file
 from ressearch.search.recorded import answers_of, recipe_values
 from ressearch.search.samplers import SAMPLERS
-from ressearch.search.study import OBJECTIVES, Study
+from ressearch.search.study import Study
 from ressearch.spaces.trials import Answers
 
 _NEAR = 60
@@ -40,7 +42,7 @@ _NUMBER = "trial"
 
 _DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
 _MEASURED = ("val_accuracy", "val_loss")
-_PRUNED = ("stopped", "diverged")
+_PRUNED = (Status.STOPPED, Status.DIVERGED)
 
 Row = Mapping[str, Any]
 """A row of the trial table, or a result with the columns that matter."""
@@ -201,15 +203,15 @@ class Sampling:
 
         Args:
             number: of the trial.
-            status: one of `ressearch.results.schema.STATUSES`.
+            status: what became of it.
             result: its last epoch: the objectives that are measured, and ``epoch``; None if there is none.
         """
-        if status in ("stopped", "completed") and result is not None:
+        if status in (Status.STOPPED, Status.COMPLETED) and result is not None:
             self.report(number, result)  # Tune passes the last epoch on with the end alone
         running = self._running.pop(number, None)
         if running is None:
             return
-        values = self._objective_values(running.point[0], result) if status == "completed" else None
+        values = self._objective_values(running.point[0], result) if status == Status.COMPLETED else None
         with self._batch():
             if values is None:
                 state = TrialState.PRUNED if status in _PRUNED else TrialState.FAIL

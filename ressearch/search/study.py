@@ -51,6 +51,7 @@ from ressearch.limits import (
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, cost
 from ressearch.plugins import Plugin, load_kept, load_plugin, require_distinct
+from ressearch.results.ranking import OBJECTIVES, Objective
 from ressearch.search import documents
 from ressearch.search.explain import complaints
 from ressearch.search.loggers import LOGGERS
@@ -67,9 +68,6 @@ Count = Annotated[int, BeforeValidator(parse_count)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
-"""What a search may optimise, and in which direction."""
 
 
 class _Section(BaseModel):
@@ -214,7 +212,8 @@ class SearchSection(_Section):
         trials: how many; None for a grid is all of it, else as many as the budget allows.
         sampler: one of `ressearch.search.samplers.SAMPLERS`, or ``grid`` (the default, and only, one for a grid).
         scheduler: one of `ressearch.search.schedulers.SCHEDULERS`.
-        objective: one or several of `OBJECTIVES`; the scheduler and the order of the tables follow the first.
+        objective: one or several of `ressearch.results.ranking.OBJECTIVES`; the scheduler, and the order of trials
+            everywhere, follow the first.
         constraints: bounds on cost; dearer architectures are never proposed.
         budget: what ends the search, besides the number of trials.
         points: networks to try first, in this order: answers to some of the space's keys (``{depth: 20, skip:
@@ -514,6 +513,11 @@ class Study(BaseModel):
                     raise refuse(("search", key), "a grid trains all its points; this is for space.search")
 
     @property
+    def objective(self) -> Objective:
+        """What trials are ranked by: the first objective."""
+        return Objective.named(self.search.objective[0])
+
+    @property
     def loaded_plugins(self) -> tuple[Plugin, ...]:
         """The plugins that the study names, as this process loaded them."""
         return self._loaded
@@ -682,7 +686,6 @@ SearchSection.model_rebuild()
 Study.model_rebuild()
 
 __all__ = [
-    "OBJECTIVES",
     "Architecture",
     "RessearchError",
     "Study",

@@ -27,6 +27,7 @@ from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import StudyError, first_line
 from ressearch.networks.architecture import Architecture
 from ressearch.plugins import Plugin, load_shipped
+from ressearch.results.status import Status
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device
@@ -191,20 +192,20 @@ class TrialTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch of every replicate."""
         if self._spec.time_limit is not None and self._mark is not None and checkpoint.take(self._mark):
-            return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s, and did not answer")
+            return self._end(Status.FAILED, f"over its time limit of {self._spec.time_limit:g} s, and did not answer")
         if self._deadline is not None and time.monotonic() > self._deadline:
-            return self._end("failed", f"over its time limit of {self._spec.time_limit:g} s")
+            return self._end(Status.FAILED, f"over its time limit of {self._spec.time_limit:g} s")
         try:
             with self._watched():
                 self._train_epoch()
                 assert self._engine is not None
                 test = self._test() if self._engine.is_finished and self._spec.is_final else None
         except Diverged as problem:
-            return self._end("diverged", str(problem))
+            return self._end(Status.DIVERGED, str(problem))
         except (torch.OutOfMemoryError, MemoryError) as problem:
-            return self._end("failed", f"out of memory: {first_line(problem)}")
+            return self._end(Status.FAILED, f"out of memory: {first_line(problem)}")
         except Exception as problem:
-            return self._end("failed", f"{type(problem).__name__}: {first_line(problem)}")
+            return self._end(Status.FAILED, f"{type(problem).__name__}: {first_line(problem)}")
         results = self._history[-1]
         # After a restart the study may not know the epochs that this trial had trained before: tell them again.
         told = self._history[-1:] if self._is_told else self._history
@@ -215,7 +216,7 @@ class TrialTrainable(tune.Trainable):
             "val_loss": statistics.fmean(result["val_loss"] for result in results),
             "results": told,
             "test": test,
-            "outcome": "completed" if self._engine.is_finished else None,
+            "outcome": Status.COMPLETED if self._engine.is_finished else None,
             "done": self._engine.is_finished,
             **self._where(),
         }
