@@ -81,7 +81,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _Count(click.ParamType):
+class _Count(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -91,7 +91,7 @@ class _Count(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class _InputShape(click.ParamType):
+class _InputShape(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
     """Images ``3x32x32``, sequences ``64x16``, vectors ``30``."""
 
     name = "SHAPE"

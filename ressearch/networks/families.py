@@ -173,7 +173,8 @@ def match_width(
         if max(widths) > ARCHITECTURE["widths"].most:  # no network, and dearer than any
             return math.inf
         try:
-            return getattr(cost(make(widths), input_shape, num_classes), match.cost)
+            counted: float = getattr(cost(make(widths), input_shape, num_classes), match.cost)
+            return counted
         except ArchitectureError:
             return None
 

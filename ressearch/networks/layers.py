@@ -196,8 +196,10 @@ class _ChannelsMoved(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim == 4:
-            return self.norm(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return self.norm(input.transpose(1, 2)).transpose(1, 2)
+            normed: Tensor = self.norm(input.permute(0, 2, 3, 1))
+            return normed.permute(0, 3, 1, 2)
+        normed = self.norm(input.transpose(1, 2))
+        return normed.transpose(1, 2)
 
 
 NORMS: dict[str, str] = {

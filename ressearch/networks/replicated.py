@@ -23,7 +23,7 @@ def channel_axis(input: Tensor) -> int:
 
 def split_replicates(input: Tensor, replicates: int) -> Tensor:
     """Split the channels of ``input`` into ``(replicates, channels)``, as two axes."""
-    return input.unflatten(channel_axis(input), (replicates, -1))
+    return torch.unflatten(input, channel_axis(input), (replicates, -1))
 
 
 def join_replicates(input: Tensor, axis: int) -> Tensor:

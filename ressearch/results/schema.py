@@ -122,7 +122,8 @@ def is_open(row: Mapping[str, Any]) -> bool:
 
 def macs_trained(row: Mapping[str, Any], examples: int, epochs: int) -> float:
     """Return the MACs of some epochs of a trial's replicates, forward and backward passes as three forward ones."""
-    return 3.0 * row["macs"] * examples * epochs * len(row["seeds"])
+    macs: float = row["macs"]
+    return 3.0 * macs * examples * epochs * len(row["seeds"])
 
 
 def architecture_columns(architecture: Architecture) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _FEW = 5
 """Trials that have to end before the share of failed ones says anything."""
 
 
-class Ledger(tune.Stopper):
+class Ledger(tune.Stopper):  # type: ignore[misc]  # Ray's classes are not checked
     """Adds up a study's epochs, MACs, time and failures, and says when enough is enough; Tune asks it all the time.
 
     Args:

@@ -9,7 +9,7 @@ from ray import tune
 from tensorboardX import SummaryWriter
 
 
-class TensorBoard(tune.Callback):
+class TensorBoard(tune.Callback):  # type: ignore[misc]  # Ray's classes are not checked
     """Writes each trial's losses and accuracies, means over its seeds, as scalars.
 
     Args:

@@ -89,7 +89,8 @@ class SearchSpace:
         counts = [domain.size for key, domain in self.parameters.items() if key not in staged and key != "stages"]
         stages = self.parameters.get("stages", Choice((self._default_stages,)))
         per_stages = sum(math.prod(domain.size**count for domain in staged.values()) for count in stages.values)
-        return math.prod(counts) * per_stages
+        points: float = math.prod(counts) * per_stages
+        return points
 
     @property
     def ranges(self) -> int:
