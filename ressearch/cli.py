@@ -27,6 +27,7 @@ from ressearch.networks.skips import SKIPS
 from ressearch.shapes import Shape
 from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count, parse_count
+from ressearch.version import __version__
 
 
 class _Output:
@@ -124,7 +125,7 @@ _set = click.option(
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(package_name="ressearch")
+@click.version_option(__version__, prog_name="ressearch")
 def cli() -> None:
     """Search, compare and choose residual networks, with error bars.
 

@@ -71,7 +71,7 @@ class Architecture:
     Raises:
         ArchitectureError: a field has a value that describes no network; the text names field, value and remedy.
 
-    Example:
+    Examples:
         >>> Architecture(depths=(9, 9, 9), widths=(16, 32, 64)).depth
         56
     """

@@ -80,7 +80,7 @@ def regnet(
 
     Raises ArchitectureError for parameters outside w0 a multiple of 8, wa >= 0, wm > 1.
 
-    Example:
+    Examples:
         >>> regnet(24, 24.48, 2.54, 22, group_width=16).widths  # RegNetX-400MF
         (32, 64, 160, 384)
     """

@@ -44,6 +44,7 @@ from ressearch.search.phases import Phase, phases
 from ressearch.search.resources import Slots, available_cpus, trial_resources
 from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
+from ressearch.version import __version__
 
 _RECORD = 2
 """The version of the record: since 2 it says what each phase planned and why it ended."""
@@ -401,7 +402,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "cpus_per_trial": None,
         "gpus_per_trial": None,
         "versions": {
-            "ressearch": importlib.metadata.version("ressearch"),
+            "ressearch": __version__,
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in packages},
         },

@@ -270,7 +270,7 @@ class ResourcesSection(_Section):
 class Study(BaseModel):
     """A study: a space, data, a recipe, a search, resources; `loggers` names other tools to write for.
 
-    Example:
+    Examples:
         >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})
         >>> study.planned_trials
         4

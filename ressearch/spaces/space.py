@@ -58,7 +58,7 @@ class SearchSpace:
         SpaceError: a key or value is unknown, a range is upside down, or nothing in the space is a network.
         BudgetError: nothing in the space fits the budget.
 
-    Example:
+    Examples:
         >>> space = SearchSpace({"depth": [8, 20], "skip": ["none", "identity"], "width": 8})
         >>> space.size, [network.depth for network in space.enumerate()]
         (4, [8, 8, 20, 20])
