@@ -1,6 +1,6 @@
-"""Hooks of MkDocs: adds the files outside docs/ that pages link to, and rewrites the links to where they lie on the site.
+"""Hooks of MkDocs: files outside docs/ that pages link to are added, and links rewritten to where they lie on the site.
 
-On the site `docs/space.md` is `space.md` and `README.md` is `index.md`; everything else keeps its path. A link that works
+On the site `docs/space.md` is `space.md` and `README.md` is `index.md`; all else keeps its path. A link that works
 in the repository works on the site too.
 """
 

@@ -27,7 +27,7 @@ _BY_BLOCK = ("bottleneck_ratio", "se_position", "kernel_size", "activation", "no
 
 
 class Entry(NamedTuple):
-    """How a stage is entered: channels before and after its transition, if it has one, and the first block's stride."""
+    """Channels and stride on entering a stage: channels before and after its transition (if any), stride of its first block."""
 
     in_width: int
     width: int
@@ -47,13 +47,13 @@ class Architecture:
         widths: output channels per stage [16, doubled at each later stage].
         strides: stride of each stage's first block [the stem's published one, then 2; 1 off images].
         bottleneck_ratio: inner width / output width (inverted blocks: / *input* width, as their papers do), one number
-            or one a stage [basic 1, bottleneck 0.25, inverted 4].
-        group_width: channels per group of the spatial convolution (of transformers: channels a head), one number or
-            one a stage; None is dense.
+            or one per stage [basic 1, bottleneck 0.25, inverted 4].
+        group_width: channels per group of the spatial convolution (of transformers: channels per head), one number or
+            one per stage; None is dense.
         se_ratio: squeeze-excitation width / block input width (``outer``: / the branch's own width); 0 is none.
         se_position: ``inner``, after the spatial convolution (RegNetY, EfficientNet), or ``outer``, at the end of the
             branch (SE-ResNet).
-        kernel_size: side of the spatial convolutions, odd, one number or one a stage [3; convnext 7].
+        kernel_size: side of the spatial convolutions, odd, one number or one per stage [3; convnext 7].
         activation: ``relu``, ``silu`` or ``gelu`` [relu; convnext and transformer gelu].
         norm: ``batch``, ``group``, ``layer`` or ``none`` [batch; convnext and transformer layer].
         norm_order: ``post`` (He et al. 2015) or ``pre`` (full pre-activation, He et al. 2016) [post; mlp and
@@ -158,17 +158,17 @@ class Architecture:
         if kind.domain not in stem.domains:
             fitting = [name for name, one in STEMS.items() if kind.domain in one.domains]
             raise ArchitectureError(
-                f"stem: '{self.stem}' has no meaning with block '{self.block}': it takes {' or '.join(stem.domains)}s, "
+                f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes {' or '.join(stem.domains)}s, "
                 f"the block works on {kind.domain}s; expected {' or '.join(fitting)}"
             )
         if kind.domain != "image" and any(stride != 1 for stride in self.strides):
             raise ArchitectureError(
-                f"strides: {list(self.strides)} have no meaning with block '{self.block}': it has no pixels to skip"
+                f"strides: {list(self.strides)} are not compatible with block '{self.block}': it has no pixels to skip"
             )
         check(self, (("block", self.block, kind.rules), ("skip", self.skip, style.rules)))
         if self.zero_gamma and not ends_in_norm(self.block, self.norm, self.norm_order):
             raise ArchitectureError(
-                f"zero_gamma: true has no meaning with block '{self.block}', norm '{self.norm}' and norm_order "
+                f"zero_gamma: true is not compatible with block '{self.block}', norm '{self.norm}' and norm_order "
                 f"'{self.norm_order}': no norm ends the branch"
             )
 
@@ -215,7 +215,7 @@ class Architecture:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """How each stage is entered."""
+        """Channels and stride on entering each stage."""
         kind, style = get_block(self.block), get_skip(self.skip, self.skip_options)
         entries, in_width = [], self.stem_width
         for stage, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
@@ -235,7 +235,7 @@ class Architecture:
         return STEMS[self.stem].classes
 
     def at_stage(self, key: str, stage: int) -> Any:
-        """Return a field that may be one number or one a stage, at a stage."""
+        """Return a field that may be one number or one per stage, at a stage."""
         value = getattr(self, key)
         return value[stage] if isinstance(value, tuple) else value
 

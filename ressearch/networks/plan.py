@@ -1,7 +1,7 @@
 """From an Architecture to stages of layers: the one description of a network, of which both readings are made.
 
-`build` turns its layers into modules, `ressearch.cost` sums their costs. Equal blocks are one object, made once and
-kept, with what they cost: planning and costing a network takes the time of its stages, not of its blocks.
+`build` turns its layers into modules, `ressearch.cost` sums their costs. Identical blocks are cached
+with their cost, so planning and costing a network takes time in proportion to its stages, not to its blocks.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def join_replicates(input: Tensor, axis: int) -> Tensor:
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """Return one value a replicate (or a channel) as a tensor that broadcasts over `like`."""
+    """Return one value per replicate (or per channel) as a tensor that broadcasts over `like`."""
     channels = like.shape[channel_axis(like)]
     if 1 < values.numel() < channels:
         values = values.repeat_interleave(channels // values.numel())
@@ -76,7 +76,7 @@ class Stochastic(nn.Module):
 
     Attributes:
         replicates: how many.
-        generators: one a replicate; None draws from torch's global state.
+        generators: one per replicate; None draws from torch's global state.
     """
 
     generators: Sequence[torch.Generator] | None = None

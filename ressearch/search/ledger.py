@@ -1,4 +1,4 @@
-"""The ledger: what a study has spent, and why it has to end before its last trial."""
+"""The ledger: what a study has spent, and the reason to end it before its last trial."""
 
 from __future__ import annotations
 

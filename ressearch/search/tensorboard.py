@@ -13,7 +13,7 @@ class TensorBoard(tune.Callback):  # type: ignore[misc]  # Ray's classes are not
     """Writes each trial's losses and accuracies, means over its seeds, as scalars.
 
     Args:
-        directory: of the runs; one directory a trial.
+        directory: of the runs; one directory per trial.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -5,7 +5,7 @@ A space maps keys to domains. Keys are Architecture's fields and some that stand
 doubled at each later one) and ``stages``; or RegNet's ``w0``, ``wa``, ``wm`` with ``depth`` (RegNet's: blocks). A
 domain is one value, a list of choices, or a range ``{low, high, step, log}`` as in Optuna's ``suggest_*``. A range over
 ``depths`` or ``widths`` is drawn for each stage. ``width: {match: macs, target: 40M}`` solves for the width that meets
-a cost. A choice may bring options of its own: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
+a cost. A choice may define its own sub-parameters: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
 
 Points that describe no network, or that cost more than the budget, are never proposed.
 """

@@ -1,4 +1,4 @@
-"""Who answers a search space's questions: the three methods of `optuna.Trial` that it asks, and stand-ins for it.
+"""Trial-like objects that answer `suggest_*`: the three methods of `optuna.Trial` that a space calls, and stand-ins.
 
 `RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one, `Answers` repeats known ones.
 """

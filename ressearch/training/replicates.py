@@ -84,7 +84,7 @@ class Replicates:
         validation: the validation data.
         classes: number of classes.
         recipe: how.
-        seeds: one a replicate.
+        seeds: one per replicate.
         channels_last: memory layout of images.
     """
 
