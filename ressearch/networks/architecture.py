@@ -27,7 +27,7 @@ _BY_BLOCK = ("bottleneck_ratio", "se_position", "kernel_size", "activation", "no
 
 
 class Entry(NamedTuple):
-    """Channels and stride on entering a stage: channels before and after its transition (if any), stride of its first block."""
+    """Channels and stride on entering a stage: before and after its transition (if any); its first block's stride."""
 
     in_width: int
     width: int
@@ -39,13 +39,14 @@ class Entry(NamedTuple):
 class Architecture:
     """One residual network: stem, stages of blocks, classifier.
 
-    Fields left at None take the default in brackets and are stored resolved, so equal networks compare equal.
+    A field left at None takes the default given in square brackets. The object holds the resolved values, so that equal
+    networks compare equal.
 
     Args:
         block: residual branch: a name in `ressearch.networks.blocks.BLOCKS`.
         depths: blocks per stage.
         widths: output channels per stage [16, doubled at each later stage].
-        strides: stride of each stage's first block [the stem's published one, then 2; 1 off images].
+        strides: stride of each stage's first block [the stem's published one, then 2; all 1 for vectors and sequences].
         bottleneck_ratio: inner width / output width (inverted blocks: / *input* width, as their papers do), one number
             or one per stage [basic 1, bottleneck 0.25, inverted 4].
         group_width: channels per group of the spatial convolution (of transformers: channels per head), one number or
@@ -59,14 +60,15 @@ class Architecture:
         norm_order: ``post`` (He et al. 2015) or ``pre`` (full pre-activation, He et al. 2016) [post; mlp and
             transformer pre].
         dropout: rate before the last weighted layer of each branch (transformer: at its end), in training.
-        zero_gamma: whether the norm that ends a branch starts at 0, and with it F (Goyal et al. 2017).
+        zero_gamma: whether the gain of the norm that ends a branch starts at 0, so that F(x) = 0 at first
+            (Goyal et al. 2017).
         skip: how x and F(x) meet: a name in `ressearch.networks.skips.SKIPS`; ``none`` is the plain network.
-        skip_options: the skip style's own numbers [the published ones].
+        skip_options: options of the skip style, as pairs of name and value [the published values].
         shortcut: how x matches a new shape: a name in `ressearch.networks.shortcuts.SHORTCUTS` [projection; inverted
             blocks none]. Stored as the default where the skip style has no shortcut.
-        stem: a name in `ressearch.networks.stems.STEMS` [cifar; linear off images].
+        stem: a name in `ressearch.networks.stems.STEMS` [cifar; linear for vectors and sequences].
         stem_width: output channels of the stem [widths[0], for bottlenecks its inner width].
-        head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None has none.
+        head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None: no such convolution.
 
     Raises:
         ArchitectureError: a field has a value that describes no network; the text names field, value and remedy.
@@ -158,8 +160,8 @@ class Architecture:
         if kind.domain not in stem.domains:
             fitting = [name for name, one in STEMS.items() if kind.domain in one.domains]
             raise ArchitectureError(
-                f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes {' or '.join(stem.domains)}s, "
-                f"the block works on {kind.domain}s; expected {' or '.join(fitting)}"
+                f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes "
+                f"{' or '.join(stem.domains)}s, the block works on {kind.domain}s; expected {' or '.join(fitting)}"
             )
         if kind.domain != "image" and any(stride != 1 for stride in self.strides):
             raise ArchitectureError(
@@ -313,7 +315,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
-        """Read `to_json`'s output. Raises ArchitectureError if it is no JSON object of fields."""
+        """Read `to_json`'s output. Raises ArchitectureError if the text is not such an object."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -324,7 +326,7 @@ class Architecture:
         return cls.from_dict(values)
 
     def replace(self, **changes: Any) -> Architecture:
-        """Return a copy with some fields changed (defaults that depend on others are not resolved anew)."""
+        """Return a copy with some fields changed; defaults that were filled in stay, even if they depend on those."""
         return replace(self, **changes)
 
 
