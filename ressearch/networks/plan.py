@@ -196,7 +196,7 @@ _style = functools.lru_cache(maxsize=_KEPT)(_Style)
 def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> Plan:
     """Return the layers of `architecture` for inputs of `in_channels` channels (or features) and `num_classes` classes.
 
-    Raises ArchitectureError if the fields do not fit each other (group width and widths, say).
+    Raises ArchitectureError if the fields contradict each other, such as a group width that does not divide a width.
     """
     a = architecture
     style = _style(

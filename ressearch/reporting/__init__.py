@@ -20,7 +20,7 @@ def report(directory: str | Path, out: str | Path | None = None, force: bool = F
         directory: a study directory.
         out: where `report.html`, `report.md`, `figures/` and `tables/` go [``report`` in the study directory]: a new
             or empty directory, or one that holds a report, which is written anew.
-        force: write among somebody's other files too.
+        force: write even if `out` holds files that are not a report's.
 
     Returns:
         The path of the HTML file, which needs no other file.

@@ -83,7 +83,7 @@ def pick(
         max_activations: most activations for one input.
 
     Raises:
-        BudgetError: a bound is no count, or no fully trained network fits; the text says what the smallest one has.
+        BudgetError: a bound is not a count, or no fully trained network fits; the text says what the smallest one has.
         StudyError: the directory holds no study, or none of its trials trained to the last epoch.
     """
     budget = Budget(max_params, max_macs, max_activations)

@@ -111,7 +111,7 @@ def resume(
     address: str | None = None,
     accept_changes: bool = False,
 ) -> str | Path:
-    """Go on with a study that ended early, whatever ended it, until every trial that it planned has ended.
+    """Continue a study that ended early, for whatever reason, until each of its planned trials has ended.
 
     Trials that ended are kept; those that were training go on from their last checkpoint, at most the epoch in flight
     is trained again; the sampler knows all that came before. A study that is complete is left as it is.

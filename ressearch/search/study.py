@@ -268,7 +268,7 @@ class ResourcesSection(_Section):
 
 
 class Study(BaseModel):
-    """A study: a space, data, a recipe, a search, resources; `loggers` names other tools to write for.
+    """A study: a space, data, a recipe, a search, resources. `loggers` names tools that are to follow it too.
 
     Examples:
         >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})

@@ -45,17 +45,17 @@ NO_BUDGET = Budget()
 
 @dataclass(frozen=True, eq=False)
 class SearchSpace:
-    """Networks to choose among.
+    """The networks to choose from, as one domain of values per key.
 
     Args:
         parameters: domains by key, as in a study file: ``{"block": ["basic", "bottleneck"], "depth": [20, 56],
             "width": {"low": 8, "high": 32, "step": 8}}``.
-        budget: bounds on cost; dearer points are never proposed.
+        budget: bounds on cost; networks that cost more are never proposed.
         input_shape: one input of the data, for costs: (channels, height, width), (features,) or (tokens, features).
         num_classes: classes of the data, for costs.
 
     Raises:
-        SpaceError: a key or value is unknown, a range is upside down, or nothing in the space is a network.
+        SpaceError: a key or value is unknown, `low` of a range is above `high`, or nothing in the space is a network.
         BudgetError: nothing in the space fits the budget.
 
     Examples:
@@ -215,7 +215,7 @@ class SearchSpace:
     ) -> SearchSpace:
         """Return the space without the networks that cost more than counts such as 20000 or ``20k``.
 
-        Raises BudgetError if nothing is left, or a bound is no count.
+        Raises BudgetError if nothing is left, or a bound is not a count.
         """
         given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
         changes: dict[str, Any] = {key: bound for key, bound in given.items() if bound is not None}
