@@ -1,17 +1,21 @@
 # Two commands: `make quickstart` and `make test`, each from a bare clone (python3 >= 3.11 with pip).
 # Both make .venv once and use it again after that. The tests see an empty home and none of this machine's data.
+# CONSTRAINTS=FILE installs other versions than the tested ones, CONSTRAINTS=/dev/null the newest.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
 OUT ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 SEED ?=
 
-.PHONY: help quickstart test test-data test-all fuzz lint types format reports clean
+.PHONY: help quickstart test pytest docs test-data test-all fuzz lint types format reports clean
 
 help:
 	@echo "make quickstart  set up, search a small space on real data, write a report, pick a network"
 	@echo "make test        set up, lint, check types, run the tests"
+	@echo "make pytest      run the tests alone, without lint and types"
+	@echo "make docs        build the site into site/, strictly"
 	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
 	@echo "make test-all    run all of these, and the tests that take minutes each"
 	@echo "make fuzz        draw ten times the examples, and 5,000 spoilt inputs, from a fresh seed (make fuzz SEED=N draws them again)"
@@ -19,14 +23,18 @@ help:
 	@echo "make format      format the code"
 	@echo "make clean       remove the virtual environment and caches"
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit("ressearch needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	@touch $@
 
 quickstart: $(VENV)/.installed
@@ -37,8 +45,14 @@ quickstart: $(VENV)/.installed
 	@echo
 	@$(BIN)/ressearch pick $(OUT) --max-macs 4M
 
-test: lint types
+test: lint types pytest
+
+pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.docs
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python -m pytest tests/test_site.py
 
 test-data: $(VENV)/.dev
 	$(BIN)/python -m pytest -m machine_data -rs
@@ -73,4 +87,4 @@ reports: $(VENV)/.installed
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist site

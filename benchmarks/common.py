@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+import ressearch
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,7 +28,7 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "ressearch": importlib.metadata.version("ressearch"),
+        "ressearch": ressearch.__version__,
     }
 
 

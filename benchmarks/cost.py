@@ -27,7 +27,7 @@ SHAPE = (3, 32, 32)
 
 
 def families(count: int) -> list[tuple[int, int, str, str]]:
-    """Return distinct (blocks a stage, width, skip, norm order) of uniform families, shuffled."""
+    """Return distinct (blocks per stage, width, skip, norm order) of uniform families, shuffled."""
     every = list(
         itertools.product(
             range(1, 41), range(8, 136), ("none", "identity", "stochastic_depth", "rezero"), ("post", "pre")

@@ -194,7 +194,7 @@ def meet(seed: int, index: int, bases: Path) -> dict[str, Any]:
 
 
 def work() -> None:
-    """Meet the inputs that stdin names, one a line; told on the stream that stdout was."""
+    """Meet the inputs that stdin names, one per line; told on the stream that stdout was."""
     told = os.fdopen(os.dup(1), "w", buffering=1)
     bases, seed = Path(os.environ["FUZZ_BASES"]), int(os.environ["FUZZ_SEED"])
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))

@@ -173,7 +173,7 @@ def compare(run: Run, at_once: int, repeats: int) -> dict[str, Any]:
     sides: dict[str, list[float]] = {"plain": [], "engine": []}
     work = at_once * len(run.recipe.seeds) * run.recipe.epochs
     with processes(at_once) as ours, processes(at_once) as theirs:
-        list(ours.map(run_engine, [warm] * at_once))  # caches and choices, once a process
+        list(ours.map(run_engine, [warm] * at_once))  # caches and choices, once per process
         list(
             theirs.map(
                 run_plain,

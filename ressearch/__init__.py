@@ -1,8 +1,11 @@
 """ressearch: neural-architecture search and depth scaling for residual networks.
 
-Top level: `Architecture`, `SearchSpace`, `build`, `cost`, `presets`, `Study`, `check`, `run`, `resume`, `load`,
-`report`, `pick`. Importing the package costs next to nothing: torch, Ray, pandas and seaborn are imported by the parts
-that need them.
+Most users need nothing else. `Architecture` describes a network; `plan` lays it out, `cost` counts what it costs and
+`build` makes a module of it. `SearchSpace` describes many networks. `Study` describes a study, `check` says what it would
+do, `run` does it and `resume` continues one that was interrupted; `load`, `report` and `pick` read its results.
+`load_plugin` brings blocks, skips, data sets, … of your own.
+
+Importing the package is cheap: torch, Ray, pandas and seaborn are imported when a name that needs them is first used.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
+
+from ressearch.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ressearch.errors import RessearchError
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from ressearch.search.study import Study
     from ressearch.spaces.space import SearchSpace
 
-__version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Cost",

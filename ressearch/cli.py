@@ -27,6 +27,7 @@ from ressearch.networks.skips import SKIPS
 from ressearch.shapes import Shape
 from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count, parse_count
+from ressearch.version import __version__
 
 
 class _Output:
@@ -81,7 +82,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class _Count(click.ParamType):
+class _Count(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -91,7 +92,7 @@ class _Count(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class _InputShape(click.ParamType):
+class _InputShape(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases of click alone
     """Images ``3x32x32``, sequences ``64x16``, vectors ``30``."""
 
     name = "SHAPE"
@@ -124,7 +125,7 @@ _set = click.option(
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
-@click.version_option(package_name="ressearch")
+@click.version_option(__version__, prog_name="ressearch")
 def cli() -> None:
     """Search, compare and choose residual networks, with error bars.
 

@@ -9,7 +9,7 @@ from ressearch.limits import short
 
 
 class RessearchError(ValueError):
-    """Base of every error that a user can mend; its text is one line for each mistake and needs no traceback."""
+    """Base class of all errors that a user can fix. The text has one line per mistake, and says all that is needed."""
 
     @property
     def lines(self) -> tuple[str, ...]:

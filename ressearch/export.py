@@ -155,7 +155,8 @@ class Classifier(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (batch, *input_shape), pixels or numbers as the data hold them, to logits (batch, classes)."""
-        return self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
+        logits: Tensor = self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
+        return logits
 
 
 def train(

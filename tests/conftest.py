@@ -68,7 +68,7 @@ def _small_run(tmp_path_factory: pytest.TempPathFactory, small_study: Study) -> 
 
 @pytest.fixture
 def small_run(_small_run: Path, tmp_path: Path) -> Path:
-    """A copy of the directory of a study of 2 skips x 2 depths, run once a session."""
+    """A copy of the directory of a study of 2 skips x 2 depths, run once per session."""
     return Path(shutil.copytree(_small_run, tmp_path / "small"))
 
 

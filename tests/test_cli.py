@@ -110,7 +110,7 @@ STUDY = "space: {grid: {depth: [8, 14], width: 4}}\nrecipe: {epochs: 1}\n"
         (["show", "resnet20-cifar", "--png", "nowhere/x.png"], "nowhere/x.png: cannot be written"),
         (["show", "mlp-d2-w16"], "is not (features), such as (30,): block 'mlp' works on vectors"),
         (["check", "good.yaml", "--set", "data.name=breast_cancer"], "block 'basic' works on images"),
-        (["check", "good.yaml", "--set", "space.grid.skip=fixup"], "norm: 'batch' has no meaning with skip 'fixup'"),
+        (["check", "good.yaml", "--set", "space.grid.skip=fixup"], "norm: 'batch' is not compatible with skip 'fixup'"),
         (["rnu"], "no command 'rnu'; did you mean 'run'?"),
         (["run"], "Missing argument"),
         (["cost", "resnet56-cifar", "--jsn"], "No such option"),

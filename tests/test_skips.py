@@ -179,7 +179,7 @@ def test_deepnet_scales_branches_but_not_queries_and_keys() -> None:
 def test_zero_gamma_starts_every_branch_at_zero() -> None:
     for unit, x in inputs(network("identity", zero_gamma=True, se_ratio=0.25, se_position="outer")):
         assert not unit.branch(x).any()
-    with pytest.raises(ArchitectureError, match=r"zero_gamma: true has no meaning.*no norm ends the branch"):
+    with pytest.raises(ArchitectureError, match=r"zero_gamma: true is not compatible.*no norm ends the branch"):
         Architecture(zero_gamma=True, norm_order="pre")
 
 
@@ -216,15 +216,18 @@ def test_dense_concatenates_and_widths_follow_from_the_growth_rate() -> None:
     [
         (
             {"skip": "fixup"},
-            "norm: 'batch' has no meaning with skip 'fixup': Fixup stands in .*expected 'none'",
+            "norm: 'batch' is not compatible with skip 'fixup': Fixup stands in .*expected 'none'",
         ),
-        ({"skip": "conv_shortcut", "shortcut": "pad"}, "shortcut: 'pad' has no meaning with skip 'conv_shortcut'"),
-        ({"block": "inverted", "group_width": 4}, "group_width: '4' has no meaning with block 'inverted'.*depthwise"),
-        ({"block": "transformer", "skip": "dense"}, "skip: 'dense' has no meaning with block 'transformer'"),
-        ({"block": "mlp", "kernel_size": 3}, "kernel_size: '3' has no meaning with block 'mlp'"),
-        ({"block": "mlp", "stem": "cifar"}, "stem: 'cifar' has no meaning with block 'mlp'.*expected linear"),
-        ({"block": "mlp", "strides": (1, 2, 1)}, r"strides: \[1, 2, 1\] have no meaning with block 'mlp'"),
-        ({"block": "mlp", "shortcut": "avgpool_projection"}, "shortcut: 'avgpool_projection' has no meaning"),
+        ({"skip": "conv_shortcut", "shortcut": "pad"}, "shortcut: 'pad' is not compatible with skip 'conv_shortcut'"),
+        (
+            {"block": "inverted", "group_width": 4},
+            "group_width: '4' is not compatible with block 'inverted'.*depthwise",
+        ),
+        ({"block": "transformer", "skip": "dense"}, "skip: 'dense' is not compatible with block 'transformer'"),
+        ({"block": "mlp", "kernel_size": 3}, "kernel_size: '3' is not compatible with block 'mlp'"),
+        ({"block": "mlp", "stem": "cifar"}, "stem: 'cifar' is not compatible with block 'mlp'.*expected linear"),
+        ({"block": "mlp", "strides": (1, 2, 1)}, r"strides: \[1, 2, 1\] are not compatible with block 'mlp'"),
+        ({"block": "mlp", "shortcut": "avgpool_projection"}, "shortcut: 'avgpool_projection' is not compatible"),
         ({"skip": "stochastic_depth", "skip_options": {"survival": 1.5}}, "skip_options.survival: 1.5 is not a prob"),
         ({"skip": "dropout_shortcut", "skip_options": {"rate": 1.0}}, "skip_options.rate: 1 is not a fraction below 1"),
         ({"skip": "dense", "skip_options": {"growth_rate": 2.5}}, "growth_rate: 2.5 is not a whole number"),

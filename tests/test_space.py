@@ -210,7 +210,7 @@ def test_refusals_say_what_a_grid_leaves_out() -> None:
     ]
     ((reason, count),) = space.refusals().items()
     assert count == 1
-    assert reason.startswith("norm: 'batch' has no meaning with skip 'fixup'")
+    assert reason.startswith("norm: 'batch' is not compatible with skip 'fixup'")
 
 
 def test_options_of_a_skip_are_part_of_the_space() -> None:

@@ -21,7 +21,7 @@ from ressearch.data.lazy import Lazy
 from ressearch.data.splits import Split
 
 _KEPT_NORMALISED = 2**28
-"""Bytes of normalised inputs up to which a split is normalised once, not once a batch."""
+"""Bytes of normalised inputs up to which a split is normalised once, not once per batch."""
 
 
 class Batch(NamedTuple):

@@ -28,7 +28,7 @@ _BY_BLOCK = ("bottleneck_ratio", "se_position", "kernel_size", "activation", "no
 
 
 class Entry(NamedTuple):
-    """How a stage is entered: channels before and after its transition, if it has one, and the first block's stride."""
+    """Channels and stride on entering a stage: before and after its transition (if any); its first block's stride."""
 
     in_width: int
     width: int
@@ -40,39 +40,41 @@ class Entry(NamedTuple):
 class Architecture:
     """One residual network: stem, stages of blocks, classifier.
 
-    Fields left at None take the default in brackets and are stored resolved, so equal networks compare equal.
+    A field left at None takes the default given in square brackets. The object holds the resolved values, so that equal
+    networks compare equal.
 
     Args:
         block: residual branch: a name in `ressearch.networks.blocks.BLOCKS`.
         depths: blocks per stage.
         widths: output channels per stage [16, doubled at each later stage].
-        strides: stride of each stage's first block [the stem's published one, then 2; 1 off images].
+        strides: stride of each stage's first block [the stem's published one, then 2; all 1 for vectors and sequences].
         bottleneck_ratio: inner width / output width (inverted blocks: / *input* width, as their papers do), one number
-            or one a stage [basic 1, bottleneck 0.25, inverted 4].
-        group_width: channels per group of the spatial convolution (of transformers: channels a head), one number or
-            one a stage; None is dense.
+            or one per stage [basic 1, bottleneck 0.25, inverted 4].
+        group_width: channels per group of the spatial convolution (of transformers: channels per head), one number or
+            one per stage; None is dense.
         se_ratio: squeeze-excitation width / block input width (``outer``: / the branch's own width); 0 is none.
         se_position: ``inner``, after the spatial convolution (RegNetY, EfficientNet), or ``outer``, at the end of the
             branch (SE-ResNet).
-        kernel_size: side of the spatial convolutions, odd, one number or one a stage [3; convnext 7].
+        kernel_size: side of the spatial convolutions, odd, one number or one per stage [3; convnext 7].
         activation: ``relu``, ``silu`` or ``gelu`` [relu; convnext and transformer gelu].
         norm: ``batch``, ``group``, ``layer`` or ``none`` [batch; convnext and transformer layer].
         norm_order: ``post`` (He et al. 2015) or ``pre`` (full pre-activation, He et al. 2016) [post; mlp and
             transformer pre].
         dropout: rate before the last weighted layer of each branch (transformer: at its end), in training.
-        zero_gamma: whether the norm that ends a branch starts at 0, and with it F (Goyal et al. 2017).
+        zero_gamma: whether the gain of the norm that ends a branch starts at 0, so that F(x) = 0 at first
+            (Goyal et al. 2017).
         skip: how x and F(x) meet: a name in `ressearch.networks.skips.SKIPS`; ``none`` is the plain network.
-        skip_options: the skip style's own numbers [the published ones].
+        skip_options: options of the skip style, as pairs of name and value [the published values].
         shortcut: how x matches a new shape: a name in `ressearch.networks.shortcuts.SHORTCUTS` [projection; inverted
             blocks none]. Stored as the default where the skip style has no shortcut.
-        stem: a name in `ressearch.networks.stems.STEMS` [cifar; linear off images].
+        stem: a name in `ressearch.networks.stems.STEMS` [cifar; linear for vectors and sequences].
         stem_width: output channels of the stem [widths[0], for bottlenecks its inner width].
-        head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None has none.
+        head_width: channels of a 1x1 convolution before the pooling (EfficientNet); None: no such convolution.
 
     Raises:
         ArchitectureError: a field has a value that describes no network; the text names field, value and remedy.
 
-    Example:
+    Examples:
         >>> Architecture(depths=(9, 9, 9), widths=(16, 32, 64)).depth
         56
     """
@@ -158,17 +160,17 @@ class Architecture:
         if kind.domain not in stem.domains:
             fitting = [name for name, one in STEMS.items() if kind.domain in one.domains]
             raise ArchitectureError(
-                f"stem: '{self.stem}' has no meaning with block '{self.block}': it takes {' or '.join(stem.domains)}s, "
-                f"the block works on {kind.domain}s; expected {' or '.join(fitting)}"
+                f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes "
+                f"{' or '.join(stem.domains)}s, the block works on {kind.domain}s; expected {' or '.join(fitting)}"
             )
         if kind.domain != "image" and any(stride != 1 for stride in self.strides):
             raise ArchitectureError(
-                f"strides: {list(self.strides)} have no meaning with block '{self.block}': it has no pixels to skip"
+                f"strides: {list(self.strides)} are not compatible with block '{self.block}': it has no pixels to skip"
             )
         check(self, (("block", self.block, kind.rules), ("skip", self.skip, style.rules)))
         if self.zero_gamma and not ends_in_norm(self.block, self.norm, self.norm_order):
             raise ArchitectureError(
-                f"zero_gamma: true has no meaning with block '{self.block}', norm '{self.norm}' and norm_order "
+                f"zero_gamma: true is not compatible with block '{self.block}', norm '{self.norm}' and norm_order "
                 f"'{self.norm_order}': no norm ends the branch"
             )
 
@@ -212,7 +214,7 @@ class Architecture:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """How each stage is entered."""
+        """Channels and stride on entering each stage."""
         kind, style = get_block(self.block), get_skip(self.skip, self.skip_options)
         entries, in_width = [], self.stem_width
         for stage, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
@@ -232,7 +234,7 @@ class Architecture:
         return STEMS[self.stem].classes
 
     def at_stage(self, key: str, stage: int) -> Any:
-        """Return a field that may be one number or one a stage, at a stage."""
+        """Return a field that may be one number or one per stage, at a stage."""
         value = getattr(self, key)
         return value[stage] if isinstance(value, tuple) else value
 
@@ -308,7 +310,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
-        """Read `to_json`'s output. Raises ArchitectureError if it is no JSON object of fields."""
+        """Read `to_json`'s output. Raises ArchitectureError if the text is not such an object."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -319,7 +321,7 @@ class Architecture:
         return cls.from_dict(values)
 
     def replace(self, **changes: Any) -> Architecture:
-        """Return a copy with some fields changed (defaults that depend on others are not resolved anew)."""
+        """Return a copy with some fields changed; defaults that were filled in stay, even if they depend on those."""
         return replace(self, **changes)
 
 

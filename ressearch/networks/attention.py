@@ -33,7 +33,8 @@ class SelfAttention(nn.Module):
         split = self.project_in(input).view(batch, tokens, self.replicates, 3, self.heads, -1).permute(3, 0, 2, 4, 1, 5)
         query, key, value = (one.flatten(0, 1) for one in split)  # (batch x replicates, heads, tokens, channels)
         mixed = functional.scaled_dot_product_attention(query, key, value).unflatten(0, (batch, self.replicates))
-        return self.project_out(mixed.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1))
+        out: Tensor = self.project_out(mixed.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1))
+        return out
 
 
 @dataclass(frozen=True, slots=True)

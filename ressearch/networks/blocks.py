@@ -1,9 +1,9 @@
-"""Residual branches F(x): one function a block type, written once as layers.
+"""Residual branches F(x): one function per block type, written once as layers.
 
 A block function gets a `BlockSpec` (widths, stride, norm, order…) and returns the branch's layers, or one branch after
 another where the block has several; `network` adds the skip around each and `cost` reads the same layers. To add a
 block type, write one function here under ``@block``: its domain, the published defaults of Architecture's fields and
-the values that have no meaning for it are declared there too.
+the values that are not compatible with it are declared there too.
 """
 
 from __future__ import annotations
@@ -390,9 +390,9 @@ def mlp(spec: BlockSpec) -> Branches:
     final="norm",
 )
 def transformer(spec: BlockSpec) -> Branches:
-    """Self-attention, then an MLP: two residual branches a block. Vaswani et al. 2017; pre-norm: Xiong et al. 2020.
+    """Self-attention, then an MLP: two residual branches per block. Vaswani et al. 2017; pre-norm: Xiong et al. 2020.
 
-    `group_width` is the number of channels a head (None: 64, or the nearest that divides the width). ``post`` puts
+    `group_width` is the number of channels per head (None: 64, or the nearest that divides the width). ``post`` puts
     the norm after each addition, ``pre`` before each branch.
     """
     is_pre = spec.norm_order == "pre"

@@ -41,7 +41,7 @@ def build_replicates(
 
     Args:
         architecture: the network.
-        seeds: one a replicate; torch's global random state is left as it was.
+        seeds: one per replicate; torch's global random state is left as it was.
         in_channels: as in `build`, of one replicate.
         num_classes: as in `build`, of one replicate.
 

@@ -1,4 +1,4 @@
-"""Which choices go together: combinations without a meaning are refused here, by name and with the reason.
+"""Which choices go together: combinations that are not compatible are refused here, by name and with the reason.
 
 Blocks, skips, shortcuts and stems declare their own `Rule`s where they are registered (`only`, `never`); `check` holds
 an architecture's fields against them. A search space proposes nothing that is refused here.
@@ -54,7 +54,7 @@ def check(fields: object, sides: Iterable[tuple[str, str, tuple[Rule, ...]]]) ->
             if not rule.allows(value):
                 expected = "" if rule.is_refusal else f"; expected {' or '.join(_text(one) for one in rule.values)}"
                 raise ArchitectureError(
-                    f"{rule.field}: {_text(value)} has no meaning with {kind} '{name}': {rule.reason}{expected}"
+                    f"{rule.field}: {_text(value)} is not compatible with {kind} '{name}': {rule.reason}{expected}"
                 )
 
 

@@ -36,7 +36,7 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
     Raises:
         ArchitectureError: the fields do not fit each other or the input.
 
-    Example:
+    Examples:
         >>> cost(Architecture.preset("resnet56-cifar"), input_shape=(3, 32, 32)).params
         855770
     """
@@ -163,7 +163,7 @@ class Budget:
     Raises:
         BudgetError: a bound is no count.
 
-    Example:
+    Examples:
         >>> Budget(max_params="20k").max_params
         20000
     """

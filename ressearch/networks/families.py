@@ -80,7 +80,7 @@ def regnet(
 
     Raises ArchitectureError for parameters outside w0 a multiple of 8, wa >= 0, wm > 1.
 
-    Example:
+    Examples:
         >>> regnet(24, 24.48, 2.54, 22, group_width=16).widths  # RegNetX-400MF
         (32, 64, 160, 384)
     """
@@ -173,7 +173,8 @@ def match_width(
         if max(widths) > ARCHITECTURE["widths"].most:  # no network, and dearer than any
             return math.inf
         try:
-            return getattr(cost(make(widths), input_shape, num_classes), match.cost)
+            counted: float = getattr(cost(make(widths), input_shape, num_classes), match.cost)
+            return counted
         except ArchitectureError:
             return None
 

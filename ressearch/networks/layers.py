@@ -39,7 +39,7 @@ class Cost(NamedTuple):
         macs: multiply-accumulates of convolutions and linear layers, bias additions counted (as pycls counts), and of
             attention's two products; FLOPs = 2 x MACs.
         activations: output elements of all convolutions and linear layers and of the stem's max-pool.
-        saved: elements that training surely keeps for the backward pass: the inputs of the main path's convolutions,
+        saved: elements that training keeps at least for the backward pass: the inputs of the main path's convolutions,
             linear layers and norms; see `training_memory`.
     """
 
@@ -62,7 +62,7 @@ class Cost(NamedTuple):
         """Return a lower bound, in bytes, of what training holds at once: weights, gradients, states, activations.
 
         Args:
-            batch_size: inputs a step.
+            batch_size: inputs per training step.
             optimizer_states: numbers an optimizer keeps for each parameter (1 for SGD with momentum, 2 for Adam).
             bytes_per_number: of an activation: 4 for float32, 2 under bfloat16 or float16 autocast.
         """
@@ -196,8 +196,10 @@ class _ChannelsMoved(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim == 4:
-            return self.norm(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return self.norm(input.transpose(1, 2)).transpose(1, 2)
+            normed: Tensor = self.norm(input.permute(0, 2, 3, 1))
+            return normed.permute(0, 3, 1, 2)
+        normed = self.norm(input.transpose(1, 2))
+        return normed.transpose(1, 2)
 
 
 NORMS: dict[str, str] = {

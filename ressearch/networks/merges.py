@@ -128,7 +128,8 @@ class _DropoutShortcut(nn.Module):
         self.dropout = DropoutModule(rate, replicates)
 
     def forward(self, x: Tensor, shortcut: Tensor, residual: Tensor) -> Tensor:
-        return self.dropout(shortcut) + residual
+        kept: Tensor = self.dropout(shortcut)
+        return kept + residual
 
 
 @dataclass(frozen=True, slots=True)

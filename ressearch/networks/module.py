@@ -45,7 +45,8 @@ class ResidualUnit(nn.Module):
         x = self.before(input)
         residual = self.branch(x)
         merged = residual if self.merge is None else self.merge(x, self.shortcut(x), residual)
-        return self.after(merged)
+        out: Tensor = self.after(merged)
+        return out
 
 
 class ResidualNetwork(nn.Module):
@@ -83,4 +84,5 @@ class ResidualNetwork(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return logits, shape (batch, classes)."""
-        return self.head(self.stages(self.stem(input)))
+        logits: Tensor = self.head(self.stages(self.stem(input)))
+        return logits

@@ -1,7 +1,7 @@
 """From an Architecture to stages of layers: the one description of a network, of which both readings are made.
 
-`build` turns its layers into modules, `ressearch.cost` sums their costs. Equal blocks are one object, made once and
-kept, with what they cost: planning and costing a network takes the time of its stages, not of its blocks.
+`build` turns its layers into modules, `ressearch.cost` sums their costs. Identical blocks are cached
+with their cost, so planning and costing a network takes time in proportion to its stages, not to its blocks.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ _style = functools.lru_cache(maxsize=_KEPT)(_Style)
 def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> Plan:
     """Return the layers of `architecture` for inputs of `in_channels` channels (or features) and `num_classes` classes.
 
-    Raises ArchitectureError if the fields do not fit each other (group width and widths, say).
+    Raises ArchitectureError if the fields contradict each other, such as a group width that does not divide a width.
     """
     a = architecture
     style = _style(

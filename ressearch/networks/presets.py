@@ -11,6 +11,8 @@ from ressearch.networks.architecture import PRESETS, Architecture
 from ressearch.networks.families import depths_for, regnet
 from ressearch.shapes import Shape
 
+__all__ = ["PRESETS", "presets", "published_input"]
+
 
 def _cifar_resnet(depth: int, shortcut: str) -> Architecture:
     """He et al. 2015, section 4.2: basic blocks in 3 stages of 16, 32, 64 channels, depth 6n+2."""

@@ -23,7 +23,7 @@ def channel_axis(input: Tensor) -> int:
 
 def split_replicates(input: Tensor, replicates: int) -> Tensor:
     """Split the channels of ``input`` into ``(replicates, channels)``, as two axes."""
-    return input.unflatten(channel_axis(input), (replicates, -1))
+    return torch.unflatten(input, channel_axis(input), (replicates, -1))
 
 
 def join_replicates(input: Tensor, axis: int) -> Tensor:
@@ -32,7 +32,7 @@ def join_replicates(input: Tensor, axis: int) -> Tensor:
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
-    """Return one value a replicate (or a channel) as a tensor that broadcasts over `like`."""
+    """Return one value per replicate (or per channel) as a tensor that broadcasts over `like`."""
     channels = like.shape[channel_axis(like)]
     if 1 < values.numel() < channels:
         values = values.repeat_interleave(channels // values.numel())
@@ -76,7 +76,7 @@ class Stochastic(nn.Module):
 
     Attributes:
         replicates: how many.
-        generators: one a replicate; None draws from torch's global state.
+        generators: one per replicate; None draws from torch's global state.
     """
 
     generators: Sequence[torch.Generator] | None = None

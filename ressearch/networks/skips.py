@@ -1,9 +1,9 @@
-"""How x and F(x) meet: one class a skip style, with its formula, paper, options and initialisation.
+"""How x and F(x) meet: one class per skip style, with its formula, paper, options and initialisation.
 
 A style says which layer merges the two paths (`merge`), may change the branch or the shortcut, and sets its starting
 values. Options are dataclass fields and part of the search space: ``skip: [identity, {scaled: {alpha: [0.1, 0.5]}}]``.
 In the formulas s(x) is the shortcut: x itself, or what `ressearch.networks.shortcuts` makes of it where the shape
-changes; L is the number of residual units (one a block; two in a transformer block). To add a style, write one class
+changes; L is the number of residual units (one per block; two in a transformer block). To add a style, write one class
 under ``@skip``.
 """
 
@@ -249,7 +249,7 @@ class SkipInit(Skip):
 
 @skip("layerscale")
 class LayerScale(Skip):
-    """y = s(x) + diag(lambda) F(x), lambda one learned number a channel (CaiT, Touvron et al. 2021).
+    """y = s(x) + diag(lambda) F(x), lambda one learned number per channel (CaiT, Touvron et al. 2021).
 
     `initial` = 1e-6 as in ConvNeXt and CaiT of more than 24 layers; CaiT takes 0.1 up to 18 layers, 1e-5 up to 24.
     """

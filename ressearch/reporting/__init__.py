@@ -23,7 +23,7 @@ def report(
         directory: a study directory.
         out: where `report.html`, `report.md`, `figures/` and `tables/` go [``report`` in the study directory]: a new
             or empty directory, or one that holds a report, which is written anew.
-        force: write among somebody's other files too.
+        force: write even if `out` holds files that are not a report's.
         allow_plugins: run the plugins that came with the study, for plots that they bring; they are code. Nothing else
             of a report needs them.
 

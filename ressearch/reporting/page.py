@@ -269,7 +269,8 @@ def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:
     def plain(value: Any) -> Any:
         return json.dumps(value.tolist()) if isinstance(value, np.ndarray) else value
 
-    return table.apply(lambda column: column.map(plain) if column.dtype == object else column)
+    lists_plain: pd.DataFrame = table.apply(lambda column: column.map(plain) if column.dtype == object else column)
+    return lists_plain
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -75,7 +75,7 @@ def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
 
 @plot("depth_accuracy")
 def depth_accuracy(results: Results) -> Plot | None:
-    """Depth against validation and training accuracy, one line a skip style, intervals over seeds."""
+    """Depth against validation and training accuracy, one line per skip style, intervals over seeds."""
     table = depth_table(results)
     if table.empty or table["depth"].nunique() < 2:
         return None
@@ -318,7 +318,7 @@ _HIGHLIGHTED = 8
 
 @plot("learning_curves")
 def learning_curves(results: Results) -> Plot | None:
-    """Validation accuracy epoch by epoch: one panel a skip style, one line a network."""
+    """Validation accuracy epoch by epoch: one panel per skip style, one line per network."""
     if results.curves.empty:
         return None
     trials = results.trials[results.trials["epochs"] > 0].set_index("trial")

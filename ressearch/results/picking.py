@@ -90,7 +90,7 @@ def pick(
 
     Raises:
         PluginError: the networks need plugins that are not allowed to run, or are missing, or were changed.
-        BudgetError: a bound is no count, or no fully trained network fits; the text says what the smallest one has.
+        BudgetError: a bound is not a count, or no fully trained network fits; the text says what the smallest one has.
         StudyError: the directory holds no study, or none of its trials trained to the last epoch.
     """
     budget = Budget(max_params, max_macs, max_activations)

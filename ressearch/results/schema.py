@@ -1,4 +1,4 @@
-"""The two tables of a study: one row a trial, and one row an epoch of a replicate. Column names are the API.
+"""The two tables of a study: one row per trial, and one row per epoch of a replicate. Column names are the API.
 
 `trials`: what was trained (Architecture fields, cost), how (recipe, seeds), what became of it (`status`, `reason`),
 what it reached, and what it spent. `curves`: the learning curve of every seed.
@@ -30,7 +30,7 @@ _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "b
 
 
 def _arrow_type(field: dataclasses.Field[Any]) -> pa.DataType:
-    """Return a column's type from an Architecture field's annotation; numbers that may be one a stage are lists."""
+    """Return a column's type from an Architecture field's annotation; numbers that may be one per stage are lists."""
     annotation = str(field.type)
     if field.name == "skip_options":
         return pa.string()
@@ -81,13 +81,13 @@ TRIALS = pa.schema(
         ("recipe", pa.string()),
     ]
 )
-"""One row a trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
+"""One row per trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
 `test_` columns are the finalists' alone (`of_trial` is whom they repeat); `proposal` is the trial's number in the
 Optuna study, and `answers` what its sampler chose for each key of the space (JSON); `lr` is the peak learning rate,
 `engine` how the seeds were run, `grouped` (seeds as one network) and `channels_last` (memory layout) what a warm-up may
 have chosen of it; `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the trial's
 share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three
-forward ones. Then Architecture's fields: those that may be one number or one a stage are lists; `skip_options` and
+forward ones. Then Architecture's fields: those that may be one number or one per stage are lists; `skip_options` and
 `recipe` are JSON."""
 
 CURVES = pa.schema(
@@ -116,7 +116,8 @@ def is_open(row: Mapping[str, Any]) -> bool:
 
 def macs_trained(row: Mapping[str, Any], examples: int, epochs: int) -> float:
     """Return the MACs of some epochs of a trial's replicates, forward and backward passes as three forward ones."""
-    return 3.0 * row["macs"] * examples * epochs * len(row["seeds"])
+    macs: float = row["macs"]
+    return 3.0 * macs * examples * epochs * len(row["seeds"])
 
 
 def architecture_columns(architecture: Architecture) -> dict[str, Any]:

@@ -184,8 +184,8 @@ class Results:
 
     Attributes:
         directory: where it lies (of a URL: the local copy).
-        trials: one row a trial; columns as `ressearch.results.schema.TRIALS`.
-        curves: one row an epoch of a replicate; columns as `ressearch.results.schema.CURVES`.
+        trials: one row per trial; columns as `ressearch.results.schema.TRIALS`.
+        curves: one row per epoch of a replicate; columns as `ressearch.results.schema.CURVES`.
         run: versions, machine, times and command of the run.
         study_text: the study file, verbatim.
         progress: how far the study is, by its record.

@@ -154,7 +154,8 @@ class Tables:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _write_table(table: pa.Table, file: IO[bytes]) -> None:

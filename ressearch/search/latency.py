@@ -14,7 +14,7 @@ from ressearch.search.study import Study
 
 
 def latency_filter(study: Study) -> Callable[[Architecture], bool]:
-    """Return a test of a network's latency against the study's bound; measured once a network."""
+    """Return a test of a network's latency against the study's bound; measured once per network."""
     bound = study.search.constraints.max_latency
     if bound is None:
         return lambda architecture: True

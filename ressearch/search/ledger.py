@@ -1,4 +1,4 @@
-"""The ledger: what a study has spent, and why it has to end before its last trial."""
+"""The ledger: what a study has spent, and the reason to end it before its last trial."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEW = 5
 """Trials that have to end before the share of failed ones says anything."""
 
 
-class Ledger(tune.Stopper):
+class Ledger(tune.Stopper):  # type: ignore[misc]  # Ray's classes are not checked
     """Adds up a study's epochs, MACs, time and failures, and says when enough is enough; Tune asks it all the time.
 
     Args:

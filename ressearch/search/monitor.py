@@ -15,11 +15,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ressearch.limits import MOST_TRIALS
 from ressearch.results.ranking import ranked
 from ressearch.results.schema import PHASES, is_open
 from ressearch.results.status import Status
 from ressearch.search.recorded import recipe_values
-from ressearch.search.study import MOST_TRIALS
 from ressearch.units import format_count
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from ressearch.search.sampling import Proposal, Row, Sampling, point_of
 from ressearch.search.study import OBJECTIVES, Study
 
 
-class Fixed(Searcher):
+class Fixed(Searcher):  # type: ignore[misc]  # Ray's classes are not checked
     """Proposes what it is given: trials that were interrupted first, then the others of a list.
 
     Args:

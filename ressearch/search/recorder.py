@@ -21,7 +21,7 @@ from ressearch.search.trial import HOW_IT_RAN, checkpoint_name
 from ressearch.training import Recipe, checkpoint
 
 
-class Recorder(tune.Callback):
+class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not checked
     """Writes every event of every trial to the store.
 
     Args:

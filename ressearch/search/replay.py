@@ -40,7 +40,7 @@ class _Nobody:
         return []
 
 
-class Continued(TrialScheduler):
+class Continued(TrialScheduler):  # type: ignore[misc]  # Ray's classes are not checked
     """A scheduler that hears of each epoch of each of the study's trials once, those of earlier processes included.
 
     Args:

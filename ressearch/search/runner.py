@@ -51,6 +51,7 @@ from ressearch.search.phases import Phase, phases
 from ressearch.search.resources import Slots, available_cpus, trial_resources
 from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
+from ressearch.version import __version__
 
 _RECORD = 2
 """The version of the record: since 2 it says what each phase planned and why it ended."""
@@ -164,7 +165,7 @@ def resume(
     allow_plugins: bool = False,
     data: Dataset | None = None,
 ) -> str | Path:
-    """Go on with a study that ended early, whatever ended it, until every trial that it planned has ended.
+    """Continue a study that ended early, for whatever reason, until each of its planned trials has ended.
 
     Trials that ended are kept; those that were training go on from their last checkpoint, at most the epoch in flight
     is trained again; the sampler knows all that came before. A study that is complete is left as it is.
@@ -466,7 +467,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "cpus_per_trial": None,
         "gpus_per_trial": None,
         "versions": {
-            "ressearch": importlib.metadata.version("ressearch"),
+            "ressearch": __version__,
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in packages},
         },

@@ -12,7 +12,7 @@ from ressearch.results import Store
 from ressearch.results.schema import is_open
 
 
-class Asked(tune.Stopper):
+class Asked(tune.Stopper):  # type: ignore[misc]  # Ray's classes are not checked
     """Ends a phase once a signal asks for it; Tune asks all the time."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -24,7 +24,7 @@ class Asked(tune.Stopper):
         return signals.asked() is not None
 
 
-class Noted(Searcher):
+class Noted(Searcher):  # type: ignore[misc]  # Ray's classes are not checked
     """A searcher, and what it said: which trials it proposed, and whether it has no further one.
 
     Args:

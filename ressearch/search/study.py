@@ -283,11 +283,11 @@ _is_raw: ContextVar[bool] = ContextVar("_is_raw", default=False)
 class Study(BaseModel):
     """A study: a space, data, a recipe, a search, resources.
 
-    `loggers` names other tools to write for; `plugins` the Python files (paths start from the study file) and modules
-    that bring blocks, skips, data sets, … of somebody's own (`ressearch.plugins`). `data` may be a data set in memory,
-    of `ressearch.data.from_arrays`.
+    `loggers` names tools that are to follow it too; `plugins` the Python files (paths start from the study file) and
+    modules that bring blocks, skips, data sets, … of somebody's own (`ressearch.plugins`). `data` may be a data set in
+    memory, from `ressearch.data.from_arrays`.
 
-    Example:
+    Examples:
         >>> study = Study.from_dict({"space": {"grid": {"depth": [8, 20], "skip": ["none", "identity"]}}})
         >>> study.planned_trials
         4

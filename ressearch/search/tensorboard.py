@@ -9,11 +9,11 @@ from ray import tune
 from tensorboardX import SummaryWriter
 
 
-class TensorBoard(tune.Callback):
+class TensorBoard(tune.Callback):  # type: ignore[misc]  # Ray's classes are not checked
     """Writes each trial's losses and accuracies, means over its seeds, as scalars.
 
     Args:
-        directory: of the runs; one directory a trial.
+        directory: of the runs; one directory per trial.
     """
 
     def __init__(self, directory: Path) -> None:

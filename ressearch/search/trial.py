@@ -129,7 +129,7 @@ def _fetched(arrays: Arrays) -> Arrays:
     return {**arrays, **dict(zip(names, ray.get([arrays[name] for name in names]), strict=True))} if names else arrays
 
 
-class TrialTrainable(tune.Trainable):
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are not checked
     """Trains one architecture. What goes wrong inside is reported as a result, so the actor lives on."""
 
     def setup(self, config: dict[str, Any], spec: TrialSpec | None = None, data: Arrays | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Many networks: domains, the space they span, who answers its questions."""
+"""Many networks: domains, the space they span, and trial-like objects that answer its `suggest_*`."""

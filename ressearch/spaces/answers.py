@@ -29,7 +29,7 @@ def answers_of(space: SearchSpace, architecture: Architecture) -> dict[str, Any]
 
     RegNet's parameters cannot be told from a network: several give the same one.
 
-    Example:
+    Examples:
         >>> space = SearchSpace({"depth": [8, 14], "width": {"low": 4, "high": 8}, "skip": ["none", "identity"]})
         >>> answers_of(space, Architecture(depths=(1, 1, 1), widths=(6, 12, 24)))
         {'depth': 8, 'width': 6, 'skip': 'identity'}

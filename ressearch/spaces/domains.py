@@ -1,6 +1,6 @@
 """What a key of a search space may be: a choice, a range, or a width to be matched to a budget.
 
-`read` turns what a study file says into a `Domain` and refuses what has no meaning, naming the key.
+`read` turns what a study file says into a `Domain` and refuses values that describe no domain, naming the key.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEYS = (*FIELD_KEYS, *FAMILY_KEYS)
 """Every key a space may hold."""
 
 STAGED_KEYS = ("depths", "widths", "strides", "group_width", "bottleneck_ratio", "kernel_size")
-"""Keys whose value may be a list, one number a stage."""
+"""Keys whose value may be a list, one number per stage."""
 
 _ALWAYS_LISTS = ("depths", "widths", "strides")
 _MAY_BE_NULL = ("group_width", "head_width")
@@ -117,7 +117,7 @@ def label(value: Any) -> Any:
 
 
 def is_per_stage(key: str, domain: Domain) -> bool:
-    """Return whether a domain is drawn once a stage."""
+    """Return whether a domain is drawn once per stage."""
     return isinstance(domain, Range) and key in ("depths", "widths")
 
 

@@ -5,7 +5,7 @@ A space maps keys to domains. Keys are Architecture's fields and some that stand
 doubled at each later one) and ``stages``; or RegNet's ``w0``, ``wa``, ``wm`` with ``depth`` (RegNet's: blocks). A
 domain is one value, a list of choices, or a range ``{low, high, step, log}`` as in Optuna's ``suggest_*``. A range over
 ``depths`` or ``widths`` is drawn for each stage. ``width: {match: macs, target: 40M}`` solves for the width that meets
-a cost. A choice may bring options of its own: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
+a cost. A choice may define its own sub-parameters: ``skip: [identity, {scaled: {alpha: {low: 0.1, high: 1.0}}}]``.
 
 Points that describe no network, or that cost more than the budget, are never proposed.
 """
@@ -45,20 +45,20 @@ NO_BUDGET = Budget()
 
 @dataclass(frozen=True, eq=False)
 class SearchSpace:
-    """Networks to choose among.
+    """The networks to choose from, as one domain of values per key.
 
     Args:
         parameters: domains by key, as in a study file: ``{"block": ["basic", "bottleneck"], "depth": [20, 56],
             "width": {"low": 8, "high": 32, "step": 8}}``.
-        budget: bounds on cost; dearer points are never proposed.
+        budget: bounds on cost; networks that cost more are never proposed.
         input_shape: one input of the data, for costs: (channels, height, width), (features,) or (tokens, features).
         num_classes: classes of the data, for costs.
 
     Raises:
-        SpaceError: a key or value is unknown, a range is upside down, or nothing in the space is a network.
+        SpaceError: a key or value is unknown, `low` of a range is above `high`, or nothing in the space is a network.
         BudgetError: nothing in the space fits the budget.
 
-    Example:
+    Examples:
         >>> space = SearchSpace({"depth": [8, 20], "skip": ["none", "identity"], "width": 8})
         >>> space.size, [network.depth for network in space.enumerate()]
         (4, [8, 8, 20, 20])
@@ -89,7 +89,8 @@ class SearchSpace:
         counts = [domain.size for key, domain in self.parameters.items() if key not in staged and key != "stages"]
         stages = self.parameters.get("stages", Choice((self._default_stages,)))
         per_stages = sum(math.prod(domain.size**count for domain in staged.values()) for count in stages.values)
-        return math.prod(counts) * per_stages
+        points: float = math.prod(counts) * per_stages
+        return points
 
     @property
     def ranges(self) -> int:
@@ -214,7 +215,7 @@ class SearchSpace:
     ) -> SearchSpace:
         """Return the space without the networks that cost more than counts such as 20000 or ``20k``.
 
-        Raises BudgetError if nothing is left, or a bound is no count.
+        Raises BudgetError if nothing is left, or a bound is not a count.
         """
         given = {"max_params": max_params, "max_macs": max_macs, "max_activations": max_activations}
         changes: dict[str, Any] = {key: bound for key, bound in given.items() if bound is not None}

@@ -1,4 +1,4 @@
-"""Who answers a search space's questions: the three methods of `optuna.Trial` that it asks, and stand-ins for it.
+"""Trial-like objects that answer `suggest_*`: the three methods of `optuna.Trial` that a space calls, and stand-ins.
 
 `RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one, `Answers` repeats known ones.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ressearch.errors import SpaceError, nearest
+
+T = TypeVar("T")
 
 
 class Trial(Protocol):
@@ -90,10 +92,10 @@ class Answers:
         self.given: dict[str, Any] = {}
         self.unused = set(answers)
 
-    def _answer(self, name: str, is_possible: Callable[[Any], bool], expected: str, ask: Callable[[Trial], Any]) -> Any:
+    def _answer(self, name: str, is_possible: Callable[[Any], bool], expected: str, ask: Callable[[Trial], T]) -> T:
         if name in self._answers:
             self.unused.discard(name)
-            answer = self._answers[name]
+            answer: T = self._answers[name]
             if not is_possible(answer):
                 raise SpaceError(f"{name}: {answer!r} is not in the space; {expected}", name)
         elif self._trial is None:

@@ -38,7 +38,7 @@ class Engine:
         state: what `state_dict` returned, to go on from there.
         settle: the choices of grouping and layout that a study has on record; None knows this machine's alone.
 
-    Example:
+    Examples:
         >>> from ressearch.data import load_dataset, split
         >>> digits = load_dataset("digits")
         >>> splits = split(digits, seed=0, validation=0.2, test=0.2)

@@ -16,7 +16,7 @@ _LARGEST_KEPT = 2**30
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc, once a process, to keep freed blocks of up to 1 GiB; returns whether it took it (Linux alone)."""
+    """Tell glibc, once per process, to keep freed blocks of up to 1 GiB; returns whether it took it (Linux alone)."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -84,7 +84,7 @@ class Replicates:
         validation: the validation data.
         classes: number of classes.
         recipe: how.
-        seeds: one a replicate.
+        seeds: one per replicate.
         channels_last: memory layout of images.
     """
 
@@ -161,7 +161,7 @@ class Replicates:
         with torch.autocast(self.device.type, dtype, enabled=self.recipe.precision in ("float16", "bfloat16")):
             out = network(inputs)
         out = out if out.dtype == torch.float64 else out.float()
-        return out.unflatten(1, (len(self.seeds), -1)).transpose(0, 1)
+        return torch.unflatten(out, 1, (len(self.seeds), -1)).transpose(0, 1)
 
     def train_epoch(self) -> list[EpochResult]:
         """Train one epoch of every replicate, then evaluate on the validation split; one result a seed.
