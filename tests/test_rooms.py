@@ -85,4 +85,4 @@ def test_a_module_imports_its_own_room_and_those_below_it(name: str) -> None:
 
 
 def test_every_room_has_its_rule() -> None:
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ROOMS)
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - FACES == set(ROOMS)
