@@ -59,12 +59,11 @@ class Registry(Mapping[str, T]):
 
     Args:
         kind: in the plural, as `ressearch list KIND` says it.
-        summary: one line on what the kind is.
         error: what `find` raises for an unknown name.
         unknown: how that error says it; ``{name}`` stands for the name in quotes.
 
     Example:
-        >>> dances = Registry("dances", "steps to music", RessearchError, "dance: {name} is unknown")
+        >>> dances = Registry("dances", RessearchError, "dance: {name} is unknown")
         >>> @dances.register("waltz")
         ... def waltz():
         ...     '''Three in a bar.'''
@@ -73,8 +72,8 @@ class Registry(Mapping[str, T]):
         ressearch.errors.RessearchError: dance: 'walz' is unknown; did you mean 'waltz'?
     """
 
-    def __init__(self, kind: str, summary: str, error: type[RessearchError], unknown: str) -> None:
-        self.kind, self.summary = kind, summary
+    def __init__(self, kind: str, error: type[RessearchError], unknown: str) -> None:
+        self.kind = kind
         self._error, self._unknown = error, unknown
         self._entries: dict[str, Entry[T]] = {}
         self._forgetting: list[Callable[[], None]] = []

@@ -37,6 +37,17 @@ def _quantity(value: object, units: Mapping[str, float], bare: str) -> float | N
     return float(found[1]) * units[found[2] or bare]
 
 
+def _pattern(units: Mapping[str, float]) -> str:
+    """Return a regular expression, of the kind that JSON Schema takes, for a number with one of some units."""
+    letters = {"µ": "[µμ]"}
+    written = ("".join(letters.get(one, f"[{one}{one.upper()}]") for one in unit) for unit in units if unit)
+    return rf"^\s*\+?([0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)([eE][+-]?[0-9_]+)? ?({'|'.join(written)})?\s*$"
+
+
+COUNT_PATTERN, SIZE_PATTERN, DURATION_PATTERN = _pattern(_COUNTS), _pattern(_BYTES), _pattern(_SECONDS)
+"""What quantities look like as text. A number that is 0 or beyond all bounds looks so too."""
+
+
 def parse_count(value: object) -> int:
     """Read a count such as ``40M``, ``1.5k``, ``2e6`` or ``400000``. Raises ValueError for anything else."""
     return _whole(value, _COUNTS, "count such as 400000 or 40M")

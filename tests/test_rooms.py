@@ -90,4 +90,4 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_every_room_has_its_rule() -> None:
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ROOMS)
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} - FACES == set(ROOMS)

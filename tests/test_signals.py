@@ -131,11 +131,11 @@ def test_what_is_printed_to_a_closed_terminal_changes_no_exit_code(is_watched: s
     code = (
         "import os, signal, sys\n"
         f"if {int(is_watched)} != signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from ressearch import cli, signals; signals.watch()\n"
+        "from ressearch import signals; from ressearch.cli import endings, output; signals.watch()\n"
         "print('ready', flush=True); os.read(0, 1)\n"
         "sys.stdout.write('half a line')\n"
-        "cli._console.print('a line of the monitor')\n"
-        "cli._fail('what was wrong')\n"
+        "output.console().print('a line of the monitor'); output.say('a line')\n"
+        "endings.fail('what was wrong')\n"
     )
     leader, follower = pty.openpty()
     command = [sys.executable, "-c", code]

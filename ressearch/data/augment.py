@@ -40,9 +40,7 @@ class Mixing(Augmentation):
         """Return images and targets, shape (batch, classes), mixed as drawn."""
 
 
-AUGMENTATIONS: Registry[Augmentation] = Registry(
-    "augmentations", "random changes of training images", DataError, "augmentation {name} is unknown"
-)
+AUGMENTATIONS: Registry[Augmentation] = Registry("augmentations", DataError, "augmentation {name} is unknown")
 """Every augmentation by name."""
 
 

@@ -162,7 +162,7 @@ class DatasetType:
     declared: Declared | None = None
 
 
-DATASETS: Registry[DatasetType] = Registry("datasets", "data sets, and kinds of files", DataError, "{name} is unknown")
+DATASETS: Registry[DatasetType] = Registry("datasets", DataError, "{name} is unknown")
 """Every data set by name."""
 
 Loader = Callable[[str, Options], Dataset]

@@ -325,9 +325,7 @@ class Architecture:
         return replace(self, **changes)
 
 
-PRESETS: Registry[Architecture] = Registry(
-    "presets", "published networks", ArchitectureError, "preset {name} is unknown"
-)
+PRESETS: Registry[Architecture] = Registry("presets", ArchitectureError, "preset {name} is unknown")
 """Published networks by name; `ressearch.networks.presets` fills it."""
 
 _FIELDS = {field.name: field for field in fields(Architecture)}

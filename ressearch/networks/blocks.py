@@ -156,9 +156,7 @@ class BlockType:
     transition: Callable[[BlockSpec, int], Layers] | None = None
 
 
-BLOCKS: Registry[BlockType] = Registry(
-    "blocks", "residual branches F(x)", ArchitectureError, "block: {name} is unknown"
-)
+BLOCKS: Registry[BlockType] = Registry("blocks", ArchitectureError, "block: {name} is unknown")
 """Every block type by name."""
 
 _Function = Callable[[BlockSpec], Branches]

@@ -189,4 +189,7 @@ def presets() -> list[str]:
 
 def published_input(name: str) -> Shape:
     """Return the input shape of the data that a preset was published for."""
-    return _INPUTS[name.rsplit("-", 1)[1]]
+    data = name.rsplit("-", 1)[-1]
+    if data not in _INPUTS:  # a plugin's
+        data = "imagenet" if PRESETS.find(name).default_classes == 1000 else "cifar"
+    return _INPUTS[data]

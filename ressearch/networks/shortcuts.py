@@ -44,9 +44,7 @@ class UnitSpec:
 
 Shortcut = Callable[[UnitSpec], Layers | None]
 
-SHORTCUTS: Registry[Shortcut] = Registry(
-    "shortcuts", "s(x): how x matches the branch's shape", ArchitectureError, "shortcut: {name} is unknown"
-)
+SHORTCUTS: Registry[Shortcut] = Registry("shortcuts", ArchitectureError, "shortcut: {name} is unknown")
 """Every shortcut by name: its layers, none for the identity; None where a unit is to have no shortcut at all."""
 
 

@@ -97,7 +97,7 @@ class Skip(ABC):
         return
 
 
-SKIPS: Registry[type[Skip]] = Registry("skips", "how x and F(x) meet", ArchitectureError, "skip: {name} is unknown")
+SKIPS: Registry[type[Skip]] = Registry("skips", ArchitectureError, "skip: {name} is unknown")
 """Every skip style by name."""
 
 

@@ -48,9 +48,7 @@ class StemType:
     weighted: int = 1
 
 
-STEMS: Registry[StemType] = Registry(
-    "stems", "what meets the input before the first stage", ArchitectureError, "stem: {name} is unknown"
-)
+STEMS: Registry[StemType] = Registry("stems", ArchitectureError, "stem: {name} is unknown")
 """Every stem by name."""
 
 

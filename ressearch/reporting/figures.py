@@ -40,7 +40,7 @@ class Plot:
 
 Maker = Callable[[Results], Plot | None]
 
-PLOTS: Registry[Maker] = Registry("plots", "the report's figures", StudyError, "plot {name} is unknown")
+PLOTS: Registry[Maker] = Registry("plots", StudyError, "plot {name} is unknown")
 """Every plot by name, in the order of the report; a maker returns None where the study has nothing to show."""
 
 

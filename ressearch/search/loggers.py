@@ -27,7 +27,7 @@ class LoggerType:
     package: str | None = None
 
 
-LOGGERS: Registry[LoggerType] = Registry("loggers", "other tools to write for", StudyError, "logger {name} is unknown")
+LOGGERS: Registry[LoggerType] = Registry("loggers", StudyError, "logger {name} is unknown")
 """Tune callbacks by name, as a study's `loggers` lists them."""
 
 

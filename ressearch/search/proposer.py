@@ -17,13 +17,14 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from ressearch.results.ranking import OBJECTIVES, Study
+from ressearch.results.ranking import OBJECTIVES
 from ressearch.results.schema import is_open
 from ressearch.results.status import Status
 from ressearch.search.drawing import Found, Point
 from ressearch.search.earlier import best_elsewhere, earlier_studies, first_points
 from ressearch.search.latency import latency_filter
 from ressearch.search.sampling import Proposal, Row, Sampling, point_of
+from ressearch.search.study import Study
 
 
 class Fixed(Searcher):  # type: ignore[misc]  # Ray's classes are not checked

@@ -43,9 +43,7 @@ class SamplerType:
         return None
 
 
-SAMPLERS: Registry[SamplerType] = Registry(
-    "samplers", "Optuna's, which propose networks", StudyError, "sampler {name} is unknown"
-)
+SAMPLERS: Registry[SamplerType] = Registry("samplers", StudyError, "sampler {name} is unknown")
 """Optuna samplers by name."""
 
 

@@ -17,9 +17,7 @@ from ressearch.registry import Registry
 
 Factory = Callable[..., Any]
 
-SCHEDULERS: Registry[Factory] = Registry(
-    "schedulers", "Ray Tune's, which stop trials early", StudyError, "scheduler {name} is unknown"
-)
+SCHEDULERS: Registry[Factory] = Registry("schedulers", StudyError, "scheduler {name} is unknown")
 """Tune schedulers by name; each factory takes metric, mode, epochs and options. Ray is imported only when called."""
 
 

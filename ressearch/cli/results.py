@@ -1,0 +1,94 @@
+"""Commands for what a study found: report, pick, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ressearch import signals
+from ressearch.cli.options import require_free, with_allowed_plugins, with_budget, with_force, with_json
+from ressearch.cli.output import print_json, say
+from ressearch.errors import RessearchError
+
+
+@click.command()
+@click.argument("directory")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
+@with_force
+@with_allowed_plugins
+def report(directory: str, out: Path | None, force: bool, allow_plugins: bool) -> None:
+    """Write the report of a study: HTML, Markdown, figures and CSV tables."""
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.reporting import report as write_report
+
+    say(str(write_report(directory, out, force, allow_plugins)))
+
+
+@click.command()
+@click.argument("directory")
+@with_budget
+@with_allowed_plugins
+@with_json
+def pick(
+    directory: str,
+    max_params: int | None,
+    max_macs: int | None,
+    max_activations: int | None,
+    allow_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Choose the best network of a study within a budget."""
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.results.picking import pick as pick_network
+
+    chosen = pick_network(directory, max_params, max_macs, max_activations, allow_plugins)
+    if as_json:
+        print_json(chosen.to_dict())
+        return
+    say(f"picked from {chosen.candidates} fully trained networks, trial {chosen.trial}:")
+    say(str(chosen))
+    if chosen.cheaper is not None:
+        say("within one standard error of it, for fewer MACs:")
+        say(str(chosen.cheaper))
+
+
+@click.command()
+@click.argument("directory")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File: .pt, .pt2 (torch.export) or .onnx.")
+@click.option("--trial", type=click.IntRange(min=0), help="Trial [the one that `pick` takes].")
+@with_budget
+@with_force
+@with_allowed_plugins
+def export(
+    directory: str,
+    out: Path,
+    trial: int | None,
+    max_params: int | None,
+    max_macs: int | None,
+    max_activations: int | None,
+    force: bool,
+    allow_plugins: bool,
+) -> None:
+    """Train the picked network once more and write it to a file."""
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch import export as exporting
+        from ressearch.results.picking import pick as pick_network
+
+    exporting.require_format(out)
+    if not out.parent.is_dir():
+        raise RessearchError(f"{out}: no directory {out.parent}")
+    require_free(out, force)
+    exporting.require_writable(out)
+    if trial is None:
+        trial = pick_network(directory, max_params, max_macs, max_activations, allow_plugins).trial
+    classifier, accuracy = exporting.train(directory, trial, allow_plugins)
+    exporting.save(classifier, out)
+    inputs = (
+        f"{str(classifier.input_dtype).removeprefix('torch.')} (batch, {', '.join(map(str, classifier.input_shape))})"
+    )
+    say(f"trial {trial}, {classifier.network.architecture.name}, trained on a fresh seed: val_accuracy {accuracy:.4f}")
+    say(f"written to {out}: {exporting.FORMATS[out.suffix]}; takes {inputs}")
+
+
+__all__ = ["export", "pick", "report"]
