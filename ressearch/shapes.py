@@ -4,7 +4,7 @@ from __future__ import annotations
 
 Shape = tuple[int, ...]
 
-DOMAINS: dict[str, tuple[str, ...]] = {
+MODALITIES: dict[str, tuple[str, ...]] = {
     "image": ("channels", "height", "width"),
     "vector": ("features",),
     "sequence": ("tokens", "features"),

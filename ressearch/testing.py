@@ -85,7 +85,7 @@ def counted(architecture: Architecture, shape: Shape, num_classes: int = 10) -> 
 
 def check_cost(architecture: Architecture) -> None:
     """Require that `cost` says what the built network has, and what its output's shape is."""
-    shape = SHAPES[architecture.domain]
+    shape = SHAPES[architecture.modality]
     said, found = cost(architecture, shape, 10)._replace(saved=0), counted(architecture, shape)
     assert said == found, f"{architecture.name}: `cost` says {said}, the built network has {found}"
     network = build(architecture, input_channels(shape), _CLASSES).eval()
@@ -117,7 +117,7 @@ def check_replicates(architecture: Architecture) -> None:
 
 def _train(architecture: Architecture, seeds: tuple[int, ...]) -> tuple[list[dict[str, Tensor]], list[list[float]]]:
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(24, *SHAPES[architecture.domain], generator=generator, dtype=torch.float64)
+    inputs = torch.randn(24, *SHAPES[architecture.modality], generator=generator, dtype=torch.float64)
     labels = (inputs.flatten(1).sum(1) > 0).long() + (inputs.flatten(1)[:, 0] > 1).long()
     examples = Resident(Split(inputs, labels), torch.zeros(1), torch.ones(1), torch.float64)
     recipe = Recipe(lr=0.01, epochs=2, batch_size=8, precision="float64", gradient_clip=1.0, seeds=seeds)
@@ -135,13 +135,13 @@ def check_identity(architecture: Architecture) -> None:
     It holds of y = s(x) + c F(x), with ``norm_order: pre``; not of gates, or of styles that weight s(x).
     """
     torch.manual_seed(0)
-    network = build(architecture, input_channels(SHAPES[architecture.domain]), _CLASSES).eval()
+    network = build(architecture, input_channels(SHAPES[architecture.modality]), _CLASSES).eval()
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
     for unit in network.units:
         for parameter in unit.branch.parameters():
             nn.init.zeros_(parameter)
         unit.register_forward_hook(lambda module, inputs, output: seen.append((module, inputs[0], output)))
-    network(torch.randn(2, *SHAPES[architecture.domain]))
+    network(torch.randn(2, *SHAPES[architecture.modality]))
     tested = [(x, y) for unit, x, y in seen if x.shape == y.shape and not len(unit.shortcut) and not len(unit.before)]  # type: ignore[arg-type]
     assert tested, f"{architecture.name}: no unit keeps its shape"
     for x, y in tested:
@@ -271,8 +271,10 @@ def _shortcut_checks(name: str) -> list[Check]:
 
 
 def _stem_checks(name: str) -> list[Check]:
-    blocks = {BLOCKS[block].domain: block for block in ("transformer", "mlp", "basic")}
-    networks = [one for domain in STEMS[name].domains for one in _small(blocks[domain], stem=name, skip="depth_scaled")]
+    blocks = {BLOCKS[block].modality: block for block in ("transformer", "mlp", "basic")}
+    networks = [
+        one for modality in STEMS[name].modalities for one in _small(blocks[modality], stem=name, skip="depth_scaled")
+    ]
     return [check for one in networks for check in _network_checks(one)]
 
 

@@ -38,7 +38,7 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
     stages = draw(st.integers(1, 3))
     each = {"min_size": stages, "max_size": stages}
     block = draw(st.sampled_from(sorted(BLOCKS)))
-    is_image = BLOCKS[block].domain == "image"
+    is_image = BLOCKS[block].modality == "image"
     skip = draw(st.sampled_from(sorted(SKIPS)))
     base = draw(st.sampled_from([4, 8, 12]))
     widths = tuple(base * 2**stage for stage in range(stages))
@@ -63,7 +63,7 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
         "skip": skip,
         "skip_options": options,
         "shortcut": draw(st.sampled_from([None, *sorted(SHORTCUTS)])),
-        "stem": draw(st.sampled_from([None, *sorted(name for name, one in STEMS.items() if "image" in one.domains)]))
+        "stem": draw(st.sampled_from([None, *sorted(name for name, one in STEMS.items() if "image" in one.modalities)]))
         if is_image
         else None,
         "stem_width": draw(st.sampled_from([None, 2, 4])),
@@ -88,7 +88,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
 
 def input_shape(architecture: Architecture, side: int = 16) -> Shape:
     """A small input for an architecture, which the architecture may be too deep or too strided for."""
-    return {"image": (2, side, side), "vector": (5,), "sequence": (side, 3)}[architecture.domain]
+    return {"image": (2, side, side), "vector": (5,), "sequence": (side, 3)}[architecture.modality]
 
 
 @st.composite

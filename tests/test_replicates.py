@@ -24,9 +24,9 @@ SHAPES = {"image": (2, 6, 6), "vector": (7,), "sequence": (5, 4)}
 CLASSES, SEEDS, STEPS = 3, (3, 11, 4), 20
 
 
-def data(domain: str, examples: int = 48) -> Resident:
+def data(modality: str, examples: int = 48) -> Resident:
     generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(examples, *SHAPES[domain], generator=generator, dtype=torch.float64)
+    inputs = torch.randn(examples, *SHAPES[modality], generator=generator, dtype=torch.float64)
     labels = (inputs.flatten(1).sum(1) > 0).long() + (inputs.flatten(1)[:, 0] > 1).long()
     return Resident(Split(inputs, labels), torch.zeros(1), torch.ones(1), torch.float64)
 
@@ -47,7 +47,7 @@ def train(
     network: Architecture, seeds: tuple[int, ...], **recipe: Any
 ) -> tuple[list[dict[str, Tensor]], list[list[float]]]:
     """Train 20 steps; returns each seed's state and its metrics."""
-    examples = data(network.domain)
+    examples = data(network.modality)
     how = Recipe(
         **{"lr": 0.01, "epochs": 5, "batch_size": 12, "precision": "float64", "gradient_clip": 1.0, "seeds": seeds}
         | recipe

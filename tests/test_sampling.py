@@ -233,13 +233,13 @@ def test_a_neighbour_differs_by_the_answers_that_were_changed(seed: int, space: 
 @examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, NUMBERS, CONDITIONAL]))
 def test_a_network_of_a_space_can_be_said_in_its_answers(seed: int, space: dict[str, Any]) -> None:
-    from ressearch.spaces.trials import Answers
+    from ressearch.spaces.trials import FixedTrial
 
     searched = SearchSpace(space, input_shape=(1, 8, 8), num_classes=3)
     network = searched.sample(1, seed)[0]
     answers = answers_of(searched, network)
     assert answers is not None
-    assert searched.suggest(Answers(answers)) == network
+    assert searched.suggest(FixedTrial(answers)) == network
     assert answers_of(searched, Architecture.preset("resnet50-imagenet")) is None
 
 

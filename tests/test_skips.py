@@ -38,7 +38,7 @@ def inputs(net: ResidualNetwork) -> list[tuple[ResidualUnit, Tensor]]:
     handles = [
         unit.register_forward_hook(lambda unit, args, out: caught.append((unit, args[0].clone()))) for unit in net.units
     ]
-    shape = {"image": (3, 8, 8), "vector": (3,), "sequence": (5, 3)}[net.architecture.domain]
+    shape = {"image": (3, 8, 8), "vector": (3,), "sequence": (5, 3)}[net.architecture.modality]
     with torch.no_grad():
         net(torch.randn(2, *shape, dtype=torch.float64))
     for handle in handles:

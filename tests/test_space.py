@@ -234,7 +234,7 @@ def test_options_of_a_skip_are_part_of_the_space() -> None:
 def test_samples_of_a_wide_space_are_networks_within_the_budget(seed: int) -> None:
     space = SearchSpace(
         {
-            "block": [name for name, kind in BLOCKS.items() if kind.domain == "image"],
+            "block": [name for name, kind in BLOCKS.items() if kind.modality == "image"],
             "skip": sorted(SKIPS),
             "shortcut": sorted(SHORTCUTS),
             "norm": ["batch", "none"],

@@ -39,11 +39,11 @@ def proposed(proposer: Proposer, trials: int) -> list[Architecture]:
 def told(proposer: Proposer) -> dict[Architecture, float]:
     """What the sampler was told of other studies: values by network."""
     assert proposer.sampling is not None
-    from ressearch.spaces.trials import Answers
+    from ressearch.spaces.trials import FixedTrial
 
     trials = [one for one in proposer.sampling.optuna_study.get_trials() if "trial" not in one.user_attrs]
     space = proposer._study.search_space
-    return {space.suggest(Answers(one.params)): one.value for one in trials}
+    return {space.suggest(FixedTrial(one.params)): one.value for one in trials}
 
 
 def test_points_come_in_their_order_and_the_sampler_learns_what_they_reach() -> None:

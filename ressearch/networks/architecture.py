@@ -157,13 +157,13 @@ class Architecture:
 
     def _refuse_nonsense(self) -> None:
         kind, stem, style = get_block(self.block), STEMS[self.stem], SKIPS[self.skip]
-        if kind.domain not in stem.domains:
-            fitting = [name for name, one in STEMS.items() if kind.domain in one.domains]
+        if kind.modality not in stem.modalities:
+            fitting = [name for name, one in STEMS.items() if kind.modality in one.modalities]
             raise ArchitectureError(
                 f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes "
-                f"{' or '.join(stem.domains)}s, the block works on {kind.domain}s; expected {' or '.join(fitting)}"
+                f"{' or '.join(stem.modalities)}s, the block works on {kind.modality}s; expected {' or '.join(fitting)}"
             )
-        if kind.domain != "image" and any(stride != 1 for stride in self.strides):
+        if kind.modality != "image" and any(stride != 1 for stride in self.strides):
             raise ArchitectureError(
                 f"strides: {list(self.strides)} are not compatible with block '{self.block}': it has no pixels to skip"
             )
@@ -183,7 +183,7 @@ class Architecture:
             derived = get_skip(self.skip, self.skip_options).widths(self.stem_width, self.depths)
             return derived or tuple(16 * 2**stage for stage in range(len(self.depths)))
         if key == "strides":
-            if kind.domain != "image":
+            if kind.modality != "image":
                 return (1,) * len(self.depths)
             return (STEMS[self.stem].first_stride,) + (2,) * (len(self.depths) - 1)
         if key == "stem_width":
@@ -199,9 +199,9 @@ class Architecture:
         return _FIELDS[key].default
 
     @property
-    def domain(self) -> str:
+    def modality(self) -> str:
         """The kind of input: ``image``, ``vector`` or ``sequence``."""
-        return get_block(self.block).domain
+        return get_block(self.block).modality
 
     @property
     def depth(self) -> int:

@@ -2,7 +2,7 @@
 
 A block function gets a `BlockSpec` (widths, stride, norm, order…) and returns the branch's layers, or one branch after
 another where the block has several; `network` adds the skip around each and `cost` reads the same layers. To add a
-block type, write one function here under ``@block``: its domain, the published defaults of Architecture's fields and
+block type, write one function here under ``@block``: its modality, the published defaults of Architecture's fields and
 the values that are not compatible with it are declared there too.
 """
 
@@ -101,7 +101,7 @@ class BlockSpec:
         of the convolution before them, or after the branch's last norm. Dropout stands before the last convolution
         (Zagoruyko and Komodakis 2016).
         """
-        domain = "vector" if isinstance(parts[0], Linear) else "image"
+        modality = "vector" if isinstance(parts[0], Linear) else "image"
         act = Activation(self.activation)
         weighted = [part for part in parts if isinstance(part, Conv | Linear)]
         layers: list[Layer] = []
@@ -111,9 +111,9 @@ class BlockSpec:
                 continue
             dropout = self.dropout_layers() if part is weighted[-1] else ()
             if self.norm_order == "pre":
-                layers += [*norm_layers(self.norm, part.in_width, domain), act, *dropout, part]
+                layers += [*norm_layers(self.norm, part.in_width, modality), act, *dropout, part]
             else:
-                layers += [*dropout, part, *norm_layers(self.norm, part.width, domain)]
+                layers += [*dropout, part, *norm_layers(self.norm, part.width, modality)]
                 if part is not weighted[-1]:
                     layers.append(act)
         return (tuple(layers),)
@@ -137,7 +137,7 @@ class BlockType:
 
     Attributes:
         branches: the function that writes its layers.
-        domain: the kind of input it works on, a key of `ressearch.shapes.DOMAINS`.
+        modality: the kind of input it works on, a key of `ressearch.shapes.MODALITIES`.
         defaults: what Architecture's fields are where nobody sets them: the published values.
         rules: which values of other fields have a meaning with it.
         after: what ``norm_order: post`` puts after the addition: an activation, a norm, or nothing.
@@ -148,7 +148,7 @@ class BlockType:
     """
 
     branches: Callable[[BlockSpec], Branches]
-    domain: str = "image"
+    modality: str = "image"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     after: Literal["activation", "norm", "nothing"] = "activation"
@@ -351,7 +351,7 @@ def convnext(spec: BlockSpec) -> Branches:
 
 @block(
     "mlp",
-    domain="vector",
+    modality="vector",
     defaults={"bottleneck_ratio": 2.0, "kernel_size": 1, "norm_order": "pre", "stem": "linear"},
     rules=(*NO_PIXELS, only("group_width", None, because="its linear layers are dense")),
 )
@@ -371,7 +371,7 @@ def mlp(spec: BlockSpec) -> Branches:
 
 @block(
     "transformer",
-    domain="sequence",
+    modality="sequence",
     defaults={
         "bottleneck_ratio": 4.0,
         "kernel_size": 1,

@@ -15,7 +15,7 @@ from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build
 from ressearch.networks.layers import Cost
 from ressearch.networks.plan import plan
-from ressearch.shapes import DOMAINS, Shape
+from ressearch.shapes import MODALITIES, Shape
 from ressearch.units import format_count, parse_count, parse_size
 
 __all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "measure_latency"]
@@ -100,15 +100,15 @@ def breakdown(
 
 
 def _check_input(architecture: Architecture, shape: Shape) -> None:
-    axes = DOMAINS[architecture.domain]
+    axes = MODALITIES[architecture.modality]
     if len(shape) == len(axes) and all(type(side) is int and side > 0 for side in shape):
         if max(shape) > LARGEST_SIDE:
             raise ArchitectureError(f"input shape: {short(max(shape))} is above {LARGEST_SIDE}, the most there can be")
         return
-    example = {"image": "(3, 32, 32)", "vector": "(30,)", "sequence": "(64, 16)"}[architecture.domain]
+    example = {"image": "(3, 32, 32)", "vector": "(30,)", "sequence": "(64, 16)"}[architecture.modality]
     raise ArchitectureError(
         f"input shape {short(shape)} is not ({', '.join(axes)}), such as {example}: "
-        f"block '{architecture.block}' works on {architecture.domain}s"
+        f"block '{architecture.block}' works on {architecture.modality}s"
     )
 
 

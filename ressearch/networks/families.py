@@ -138,7 +138,7 @@ def width_multiple(
         return 1
     ratio = get_block(block).defaults["bottleneck_ratio"] if bottleneck_ratio is None else bottleneck_ratio
     groups = group_width if isinstance(group_width, tuple) else (group_width,)
-    if get_block(block).domain != "image" or isinstance(ratio, tuple):
+    if get_block(block).modality != "image" or isinstance(ratio, tuple):
         return math.lcm(*groups)
     multiples = (next((n for n in range(1, 4 * group + 1) if (n * ratio) % group == 0), group) for group in groups)
     return math.lcm(*multiples)

@@ -1,9 +1,9 @@
 """The layer vocabulary: each layer describes itself once, as the torch module it becomes and as what that costs.
 
 A layer maps a *shape* (without the batch) to a shape: images are ``(channels, height, width)``, vectors
-``(features,)``, sequences ``(tokens, features)``; which of the three a network works on is its *domain*. Blocks, stems
-and heads are tuples of layers; `ressearch.networks.module` turns them into modules and `ressearch.cost` sums what they
-cost, so no network's shape is stated twice.
+``(features,)``, sequences ``(tokens, features)``; which of the three a network works on is its *modality*. Blocks,
+stems and heads are tuples of layers; `ressearch.networks.module` turns them into modules and `ressearch.cost` sums what
+they cost, so no network's shape is stated twice.
 """
 
 from __future__ import annotations
@@ -182,9 +182,9 @@ class Linear(Layer):
         return f"linear, {self.width}"
 
 
-def pointwise(domain: str, in_width: int, width: int, *, stride: int = 1, bias: bool = False) -> Conv | Linear:
+def pointwise(modality: str, in_width: int, width: int, *, stride: int = 1, bias: bool = False) -> Conv | Linear:
     """Return the layer that mixes channels at each position: a 1x1 convolution, or a linear layer off images."""
-    return Conv(in_width, width, stride=stride, bias=bias) if domain == "image" else Linear(in_width, width, bias)
+    return Conv(in_width, width, stride=stride, bias=bias) if modality == "image" else Linear(in_width, width, bias)
 
 
 class _ChannelsMoved(nn.Module):
@@ -218,41 +218,41 @@ class Norm(Layer):
 
     kind: str
     width: int
-    domain: str = "image"
+    modality: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Two parameters a channel; no MACs by convention; see `Layer.trace`."""
         return Cost(params=2 * self.width, saved=math.prod(shape)), shape
 
     def module(self, replicates: int = 1) -> nn.Module:
-        """Build the torch normalisation of this kind for this domain."""
+        """Build the torch normalisation of this kind for this modality."""
         width = replicates * self.width
         if self.kind == "layer":
             norm: nn.Module = nn.LayerNorm(self.width, eps=_LAYER_NORM_EPS)
             if replicates > 1:
                 norm = ReplicatedLayerNorm(self.width, _LAYER_NORM_EPS, replicates)
-            return _ChannelsMoved(norm) if self.domain == "image" else norm
+            return _ChannelsMoved(norm) if self.modality == "image" else norm
         if self.kind == "batch":
-            norm = nn.BatchNorm2d(width) if self.domain == "image" else nn.BatchNorm1d(width)
+            norm = nn.BatchNorm2d(width) if self.modality == "image" else nn.BatchNorm1d(width)
         else:
             # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
             most = min(32, max(1, self.width // 2))
             groups = next(n for n in range(most, 0, -1) if self.width % n == 0)
             norm = nn.GroupNorm(replicates * groups, width)
-        return _ChannelsMoved(norm) if self.domain == "sequence" else norm
+        return _ChannelsMoved(norm) if self.modality == "sequence" else norm
 
     def __str__(self) -> str:
         return f"{self.kind} norm"
 
 
-def norm_layers(kind: str, width: int, domain: str = "image") -> Layers:
+def norm_layers(kind: str, width: int, modality: str = "image") -> Layers:
     """Return the norm of `width` channels, or nothing for ``none``.
 
     Raises ArchitectureError for one channel where the norm would leave nothing of it.
     """
-    if width == 1 and (kind == "layer" or (kind == "group" and domain == "vector")):
+    if width == 1 and (kind == "layer" or (kind == "group" and modality == "vector")):
         raise ArchitectureError(f"norm: '{kind}' has no meaning for one channel: nothing is left of it")
-    return () if kind == "none" else (Norm(kind, width, domain),)
+    return () if kind == "none" else (Norm(kind, width, modality),)
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
@@ -328,15 +328,15 @@ class _Mean(nn.Module):
 class GlobalAveragePool(Layer):
     """The mean over all positions: pixels of an image, tokens of a sequence; a vector has one position."""
 
-    domain: str = "image"
+    modality: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Costs nothing by convention; see `Layer.trace`."""
-        return Cost(), shape[:1] if self.domain == "image" else shape[-1:]
+        return Cost(), shape[:1] if self.modality == "image" else shape[-1:]
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the mean."""
-        return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.domain])
+        return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.modality])
 
     def __str__(self) -> str:
         return "global average pool"
@@ -364,11 +364,11 @@ class SubsampleAndPad(Layer):
     in_width: int
     width: int
     stride: int
-    domain: str = "image"
+    modality: str = "image"
 
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Costs nothing; see `Layer.trace`."""
-        if self.domain != "image":
+        if self.modality != "image":
             return Cost(), (*shape[:-1], self.width)
         return Cost(), (self.width, *(-(-side // self.stride) for side in shape[1:]))
 

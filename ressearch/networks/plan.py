@@ -186,7 +186,15 @@ class _Style:
         """Return one unit as skips and shortcuts see it."""
         is_activated = self.norm_order == "post" and self.kind.after == "activation"
         return UnitSpec(
-            in_width, width, stride, self.kind.domain, kernel_size, self.norm, self.norm_order, self.bias, is_activated
+            in_width,
+            width,
+            stride,
+            self.kind.modality,
+            kernel_size,
+            self.norm,
+            self.norm_order,
+            self.bias,
+            is_activated,
         )
 
 
@@ -265,7 +273,7 @@ def _residual(style: _Style, unit: UnitSpec, branch: Layers) -> Residual:
     if unit.is_activated:
         after = (Activation(style.activation),)
     elif style.norm_order == "post" and style.kind.after == "norm":
-        after = norm_layers(style.norm, unit.width, unit.domain)
+        after = norm_layers(style.norm, unit.width, unit.modality)
     return Residual(before, branch, shortcut, merge, after)
 
 
@@ -282,7 +290,7 @@ def _stem(style: _Style, stem: str, in_channels: int, width: int) -> Chain:
     spec = StemSpec(
         in_channels,
         width,
-        style.kind.domain,
+        style.kind.modality,
         style.norm,
         style.norm_order,
         style.activation,
@@ -296,13 +304,13 @@ def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -
     kind, act = style.kind, Activation(style.activation)
     layers: list[Layer] = []
     if kind.final != "norm of the mean" and style.norm_order == "pre":
-        layers += norm_layers(style.norm, width, kind.domain)
+        layers += norm_layers(style.norm, width, kind.modality)
         layers += [act] if kind.final == "norm and activation" else []
     if head_width is not None:
-        conv = pointwise(kind.domain, width, head_width, bias=style.norm == "none")
-        layers += [conv, *norm_layers(style.norm, head_width, kind.domain), act]
+        conv = pointwise(kind.modality, width, head_width, bias=style.norm == "none")
+        layers += [conv, *norm_layers(style.norm, head_width, kind.modality), act]
         width = head_width
-    layers.append(GlobalAveragePool(kind.domain))
+    layers.append(GlobalAveragePool(kind.modality))
     if kind.final == "norm of the mean":
         layers += norm_layers(style.norm, width, "vector")
     return Chain((*layers, Linear(width, num_classes)))

@@ -18,7 +18,7 @@ class UnitSpec:
         in_width: channels of x.
         width: channels of F(x).
         stride: of the branch.
-        domain: the kind of input, a key of `ressearch.shapes.DOMAINS`.
+        modality: the kind of input, a key of `ressearch.shapes.MODALITIES`.
         kernel_size: of the block's spatial convolutions.
         norm: the network's norm.
         norm_order: the network's order.
@@ -29,7 +29,7 @@ class UnitSpec:
     in_width: int
     width: int
     stride: int
-    domain: str
+    modality: str
     kernel_size: int
     norm: str
     norm_order: str
@@ -67,7 +67,7 @@ def pad(unit: UnitSpec) -> Layers | None:
         raise ArchitectureError(
             f"shortcut: 'pad' cannot narrow {unit.in_width} channels to {unit.width}; use 'projection'"
         )
-    return (SubsampleAndPad(unit.in_width, unit.width, unit.stride, unit.domain),)
+    return (SubsampleAndPad(unit.in_width, unit.width, unit.stride, unit.modality),)
 
 
 @shortcut("projection")
@@ -104,5 +104,5 @@ def project(unit: UnitSpec, stride: int | None = None) -> Layers:
     and where there is none (then the convolution has a bias, unless the skip style brings its own).
     """
     stride = unit.stride if stride is None else stride
-    conv = pointwise(unit.domain, unit.in_width, unit.width, stride=stride, bias=unit.bias)
-    return (conv, *norm_layers(unit.norm, unit.width, unit.domain)) if unit.norm_order == "post" else (conv,)
+    conv = pointwise(unit.modality, unit.in_width, unit.width, stride=stride, bias=unit.bias)
+    return (conv, *norm_layers(unit.norm, unit.width, unit.modality)) if unit.norm_order == "post" else (conv,)

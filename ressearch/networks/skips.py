@@ -340,10 +340,10 @@ class Highway(Skip):
 
     def merge(self, unit: UnitSpec) -> Merge | None:
         """Gate both paths."""
-        if unit.domain == "image":
+        if unit.modality == "image":
             gate: Layer = Conv(unit.in_width, unit.width, unit.kernel_size, unit.stride, bias=True)
         else:
-            gate = pointwise(unit.domain, unit.in_width, unit.width, bias=True)
+            gate = pointwise(unit.modality, unit.in_width, unit.width, bias=True)
         return Gated(gate, self.bias, gates_residual=True)
 
 
@@ -360,7 +360,7 @@ class ExclusiveGating(Skip):
 
     def merge(self, unit: UnitSpec) -> Merge | None:
         """Gate both paths."""
-        gate = pointwise(unit.domain, unit.in_width, unit.width, stride=unit.stride, bias=True)
+        gate = pointwise(unit.modality, unit.in_width, unit.width, stride=unit.stride, bias=True)
         return Gated(gate, self.bias, gates_residual=True)
 
 
@@ -377,7 +377,7 @@ class ShortcutGating(Skip):
 
     def merge(self, unit: UnitSpec) -> Merge | None:
         """Gate the shortcut."""
-        gate = pointwise(unit.domain, unit.in_width, unit.width, stride=unit.stride, bias=True)
+        gate = pointwise(unit.modality, unit.in_width, unit.width, stride=unit.stride, bias=True)
         return Gated(gate, self.bias, gates_residual=False)
 
 
@@ -476,11 +476,11 @@ class Dense(Skip):
 
     def transition(self, unit: UnitSpec, activation: str) -> Layers:
         """Compress with a 1x1 convolution in the network's order, then average (Huang et al. 2017, section 3)."""
-        conv = pointwise(unit.domain, unit.in_width, unit.width, bias=unit.bias)
+        conv = pointwise(unit.modality, unit.in_width, unit.width, bias=unit.bias)
         pool = (AveragePool(unit.stride),) if unit.stride > 1 else ()
         if unit.norm_order == "pre":
-            return (*norm_layers(unit.norm, unit.in_width, unit.domain), Activation(activation), conv, *pool)
-        return (conv, *norm_layers(unit.norm, unit.width, unit.domain), Activation(activation), *pool)
+            return (*norm_layers(unit.norm, unit.in_width, unit.modality), Activation(activation), conv, *pool)
+        return (conv, *norm_layers(unit.norm, unit.width, unit.modality), Activation(activation), *pool)
 
 
 @skip("weighted")

@@ -18,7 +18,7 @@ class StemSpec:
 
     in_channels: int
     width: int
-    domain: str
+    modality: str
     norm: str
     norm_order: str
     activation: str
@@ -35,14 +35,14 @@ class StemType:
 
     Attributes:
         layers: the function that writes its layers.
-        domains: the kinds of input it works on.
+        modalities: the kinds of input it works on.
         classes: classes of the data it was published for.
         first_stride: stride of the first stage.
         weighted: weighted layers, for the papers' depth.
     """
 
     layers: Callable[[StemSpec], Layers]
-    domains: tuple[str, ...] = ("image",)
+    modalities: tuple[str, ...] = ("image",)
     classes: int = 1000
     first_stride: int = 1
     weighted: int = 1
@@ -104,8 +104,8 @@ def patch(spec: StemSpec) -> Layers:
     )
 
 
-@stem("linear", domains=("vector", "sequence"), classes=10)
+@stem("linear", modalities=("vector", "sequence"), classes=10)
 def linear(spec: StemSpec) -> Layers:
     """A linear layer (Gorishniy et al. 2021); for sequences then position encodings (Vaswani et al. 2017)."""
     layer = Linear(spec.in_channels, spec.width)
-    return (layer, Positions()) if spec.domain == "sequence" else (layer,)
+    return (layer, Positions()) if spec.modality == "sequence" else (layer,)

@@ -13,8 +13,7 @@ from ressearch.networks.architecture import Architecture
 from ressearch.search.neighbours import Noted
 from ressearch.search.study import Study
 from ressearch.spaces.answers import answers_of
-from ressearch.spaces.trials import Answers, RandomTrial, Trial
-from ressearch.spaces.trials import Path as Walk
+from ressearch.spaces.trials import FixedTrial, GridTrial, RandomTrial, Trial
 
 _DRAWS, _RARE_DRAWS = 200, 20_000
 """How many draws may be refused before what is left of a small space is listed, or of a large one none is found."""
@@ -72,7 +71,7 @@ class Drawing:
         answers = answers_of(self._space, point[0])
         if answers is None:
             return None
-        found = self.found(Answers({**answers, "lr": point[1]}))
+        found = self.found(FixedTrial({**answers, "lr": point[1]}))
         return found if found is not None and found.point == point else None
 
     def draw(self, chance: random.Random) -> Found | None:
@@ -86,7 +85,7 @@ class Drawing:
         if is_small and self._left is None:
             self._left = self._remaining()
         while self._left:
-            found = self.fresh(Answers(self._left[-1]))
+            found = self.fresh(FixedTrial(self._left[-1]))
             if found is not None:
                 return found
             self._left.pop()
@@ -95,10 +94,10 @@ class Drawing:
     def _remaining(self) -> list[dict[str, Any]]:
         """Return the answers of every fresh point, in an order that the study's seed shuffles."""
         left: dict[Point, dict[str, Any]] = {}
-        walk = Walk()
+        walk = GridTrial()
         while walk.next():
             for lr in self._lrs:
-                found = self.fresh(Answers({"lr": lr} if len(self._lrs) > 1 else {}, walk))
+                found = self.fresh(FixedTrial({"lr": lr} if len(self._lrs) > 1 else {}, walk))
                 if found is not None:
                     left.setdefault(found.point, found.noted.params)
         return sorted(left.values(), key=lambda params: random.Random(f"{self._seed}:{json.dumps(params)}").random())

@@ -19,7 +19,7 @@ from ressearch.search.drawing import Drawing, Found, Point
 from ressearch.search.recorded import recipe_values
 from ressearch.search.study import Study
 from ressearch.spaces.answers import complete
-from ressearch.spaces.trials import Answers
+from ressearch.spaces.trials import FixedTrial
 
 _SHARE = 10
 """One in so many trials may go to the best networks of earlier studies that are not comparable."""
@@ -128,6 +128,6 @@ def first_points(study: Study, drawing: Drawing) -> Iterator[tuple[Point, Found 
             answers = complete(space, point, f"{study.seed}:point:{index}")
         except RessearchError:  # refused when the study was checked; constraints are the same
             continue
-        found = drawing.found(Answers({"lr": lrs[0], **answers}))
+        found = drawing.found(FixedTrial({"lr": lrs[0], **answers}))
         if found is not None:
             yield found.point, found

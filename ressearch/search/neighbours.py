@@ -19,7 +19,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from ressearch.spaces.trials import Answers, RandomTrial, Trial
+from ressearch.spaces.trials import FixedTrial, RandomTrial, Trial
 
 _SPREAD = 0.1
 """Standard deviation of a change of a continuous answer, as a share of its range."""
@@ -74,7 +74,7 @@ def neighbour(
     can_change = sorted(name for name, distribution in distributions.items() if not distribution.single())
     for name in chance.sample(can_change, min(changes, len(can_change))):
         near[name] = _changed(near[name], distributions[name], chance)
-    return Noted(Answers(near, RandomTrial(chance.getrandbits(32))))
+    return Noted(FixedTrial(near, RandomTrial(chance.getrandbits(32))))
 
 
 def _changed(value: Any, distribution: BaseDistribution, chance: random.Random) -> Any:

@@ -32,7 +32,7 @@ from ressearch.search.optuna_file import OPTUNA_FILE, open_file
 from ressearch.search.recorded import answers_of, recipe_values
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.study import Study
-from ressearch.spaces.trials import Answers
+from ressearch.spaces.trials import FixedTrial
 
 _NEAR = 60
 """How many changed proposals may be refused before a network is drawn from anywhere."""
@@ -264,7 +264,7 @@ class Sampling:
             return number
         if frozen.state == TrialState.RUNNING:
             trial = optuna.Trial(self.optuna_study, frozen._trial_id)
-            found = self.drawing.fresh(Answers(frozen.params))
+            found = self.drawing.fresh(FixedTrial(frozen.params))
             if number is None or row is not None or found is None or self._is_shared:
                 self.optuna_study.tell(trial, state=TrialState.FAIL)
             else:
@@ -273,7 +273,7 @@ class Sampling:
 
     def _replay(self, row: Row) -> None:
         """Add a trial on record that the Optuna study has lost."""
-        found = self.drawing.found(Answers(answers_of(row)))
+        found = self.drawing.found(FixedTrial(answers_of(row)))
         if found is not None:
             self._go_on(self._add(found, TrialState.RUNNING, {_NUMBER: row["trial"]}), found.point, row)
 

@@ -15,7 +15,7 @@ from ressearch.errors import ArchitectureError, BudgetError, SpaceError, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.spaces.domains import Choice, Domain, Range, is_per_stage, label
 from ressearch.spaces.space import SearchSpace
-from ressearch.spaces.trials import Answers, RandomTrial
+from ressearch.spaces.trials import FixedTrial, RandomTrial
 
 _MOST = 4096
 """Combinations that are tried where a field does not say which of the choices it came from."""
@@ -39,7 +39,7 @@ def answers_of(space: SearchSpace, architecture: Architecture) -> dict[str, Any]
         return None
     names = [name for name, _ in asked]
     for values in itertools.product(*(possible for _, possible in asked)):
-        answers = Answers(dict(zip(names, values, strict=True)))
+        answers = FixedTrial(dict(zip(names, values, strict=True)))
         try:
             found = space.suggest(answers)
         except (SpaceError, ArchitectureError, BudgetError):
@@ -106,7 +106,7 @@ def complete(space: SearchSpace, given: Mapping[str, Any], seed: str) -> dict[st
     chance = RandomTrial(random.Random(seed).getrandbits(64))
     problem: Exception | None = None
     for _ in range(_DRAWS):
-        answers = Answers({key: label(value) for key, value in given.items()}, chance)
+        answers = FixedTrial({key: label(value) for key, value in given.items()}, chance)
         try:
             space.suggest(answers)
         except (ArchitectureError, BudgetError) as error:

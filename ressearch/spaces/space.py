@@ -27,7 +27,7 @@ from ressearch.networks.cost import Budget, Cost, cost
 from ressearch.networks.families import Match, depths_for, match_width, regnet, width_multiple, widths_for
 from ressearch.shapes import Shape
 from ressearch.spaces.domains import REGNET_KEYS, STAGED_KEYS, Choice, Matched, Range, is_per_stage, label, read
-from ressearch.spaces.trials import Path, Pinned, RandomTrial, Trial
+from ressearch.spaces.trials import GridTrial, Pinned, RandomTrial, Trial
 
 _EXCLUSIVE = (
     ("depth", "depths"),
@@ -173,7 +173,7 @@ class SearchSpace:
 
     def _walk(self) -> Iterator[Architecture | ArchitectureError]:
         seen = set()
-        path = Path()
+        path = GridTrial()
         while path.next():
             try:
                 architecture = self.suggest(path)

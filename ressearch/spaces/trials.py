@@ -1,6 +1,6 @@
 """Trial-like objects that answer `suggest_*`: the three methods of `optuna.Trial` that a space calls, and stand-ins.
 
-`RandomTrial` draws evenly, `Path` walks every answer in turn, `Pinned` fixes one, `Answers` repeats known ones.
+`RandomTrial` draws evenly, `GridTrial` walks every answer in turn, `Pinned` fixes one, `FixedTrial` repeats known ones.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Pinned:
         return self._trial.suggest_float(name, low, high, step=step, log=log)
 
 
-class Answers:
+class FixedTrial:
     """A trial that gives known answers, by name, and leaves the other questions to another trial.
 
     Attributes:
@@ -135,7 +135,7 @@ class Answers:
         )
 
 
-class Path:
+class GridTrial:
     """Walks every path through a define-by-run space, depth first: the last decision changes fastest."""
 
     def __init__(self) -> None:
