@@ -91,6 +91,15 @@ def test_what_a_warm_up_costs_is_said_as_measured() -> None:
         assert f"{choose.warm_up_steps(choices) / choose.MOST_SHARE:.0f}" in text
 
 
+def test_how_long_the_commands_take_is_said_as_measured() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/cli_start.json").read_text())["rows"]
+    ratio = {name: row["ratio"] for name, row in rows.items()}
+    text = page("benchmarks/README.md")
+    assert f"`ressearch --help` takes {ratio['--help']:.1f} times as long as `python -c pass`" in text
+    assert f"`ressearch list` {ratio['list']:.1f} times; `status` {ratio['status']:.0f} times" in text
+    assert f"`pick` {ratio['pick']:.0f} times and `check` of the quickstart {ratio['check']:.0f} times" in text
+
+
 def test_how_much_faster_the_engine_is_is_said_as_measured() -> None:
     one, four, _, four_at_once = json.loads((ROOT / "benchmarks/results/trial_throughput_cpu.json").read_text())["rows"]
     text = page("benchmarks/README.md")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +171,8 @@ def test_interrupt_leaves_a_directory_that_can_be_read(capsys: pytest.CaptureFix
     assert process.returncode == 130
     assert "interrupted; what was done is kept" in err
     assert "Traceback" not in err
+    recorded = json.loads((out / "run.json").read_text())["command"]
+    assert recorded == shlex.join(["ressearch", "run", str(study), "--out", str(out)])
     status = json.loads(run(capsys, "status", str(out), "--json")[1])
     assert status["is_running"] is False
     assert set(status["trials"]) == {"interrupted"}

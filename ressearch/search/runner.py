@@ -447,7 +447,7 @@ def _describe(study: Study) -> dict[str, Any]:
     return {
         "name": study.name,
         "question": study.question,
-        "command": shlex.join([Path(sys.argv[0]).name.replace("cli.py", "ressearch"), *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "ressearch"), *sys.argv[1:]]),
         "overrides": study.overrides,
         "plugins": {plugin.name: plugin.record() for plugin in study.loaded_plugins},
         "installed_plugins": registry.installed(),
