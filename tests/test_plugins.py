@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -425,3 +426,171 @@ def test_architectures_of_a_plugin_round_trip_once_it_is_loaded(folder: Path) ->
         "blocks",
         "skips",
     }
+
+
+ROWS = {
+    "block type": ("blocks", "row_block"),
+    "skip style": ("skips", "row_skip"),
+    "shortcut": ("shortcuts", "row_shortcut"),
+    "stem": ("stems", "row_stem"),
+    "preset": ("presets", "row_preset"),
+    "data set": ("datasets", "row_data"),
+    "augmentation": ("augmentations", "row_augmentation"),
+    "sampler": ("samplers", "row_sampler"),
+    "scheduler": ("schedulers", "row_scheduler"),
+    "logger": ("loggers", "row_logger"),
+    "plot": ("plots", "row_plot"),
+}
+"""What the table of CONTRIBUTING.md names, and what the plugin below adds of it."""
+
+EVERY_ROW = '''
+from pathlib import Path
+
+import optuna
+import torch
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from ressearch.data import Augmentation, Dataset, augmentation, dataset
+from ressearch.networks.architecture import PRESETS, Architecture
+from ressearch.networks.blocks import block
+from ressearch.networks.layers import Activation, Conv, norm_layers
+from ressearch.networks.merges import WeightedSum
+from ressearch.networks.shortcuts import project, shortcut
+from ressearch.networks.skips import Skip, skip
+from ressearch.networks.stems import stem
+from ressearch.reporting.figures import Plot, panels, plot
+from ressearch.search.loggers import logger
+from ressearch.search.samplers import sampler
+from ressearch.search.schedulers import scheduler
+
+
+@block("row_block")
+def row_block(spec):
+    """One convolution."""
+    return spec.ordered(spec.conv(spec.in_width, spec.width, 3, stride=spec.stride))
+
+
+@skip("row_skip")
+class RowSkip(Skip):
+    """y = s(x) + F(x)."""
+
+    formula = "s(x) + F(x)"
+
+    def merge(self, unit):
+        """Add."""
+        return WeightedSum()
+
+
+@shortcut("row_shortcut")
+def row_shortcut(unit):
+    """A projection where the shape changes."""
+    return project(unit) if unit.changes_shape else ()
+
+
+@stem("row_stem", classes=10)
+def row_stem(spec):
+    """5x5."""
+    return (Conv(spec.in_channels, spec.width, 5), *norm_layers(spec.norm, spec.width), Activation(spec.activation))
+
+
+PRESETS.add(
+    "row_preset",
+    Architecture("row_block", (1, 1, 1), (2, 4, 8), skip="row_skip", shortcut="row_shortcut", stem="row_stem"),
+    summary="a network of the plugin's own parts",
+)
+
+
+@dataset("row_data")
+def row_data(argument, options):
+    """Noise."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(90, 1, 8, 8, generator=generator)
+    return Dataset("row_data", images, torch.arange(90) % 3, ("a", "b", "c"), "noise")
+
+
+@augmentation("row_augmentation")
+class RowAugmentation(Augmentation):
+    """Nothing."""
+
+    def draw(self, count, shape, generator):
+        """Nothing."""
+        return ()
+
+
+@sampler("row_sampler")
+def row_sampler(seed: int):
+    """At random."""
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+@scheduler("row_scheduler")
+def row_scheduler(metric: str, mode: str, epochs: int, grace_period: int = 1):
+    """Asynchronous HyperBand."""
+    return AsyncHyperBandScheduler(metric=metric, mode=mode, time_attr="epoch", max_t=epochs, grace_period=grace_period)
+
+
+@logger("row_logger")
+def row_logger(study: str, directory: Path):
+    """A line for each trial that ends."""
+
+    class Lines(tune.Callback):
+        def on_trial_complete(self, iteration, trials, trial, **info):
+            with open(directory / "lines.txt", "a") as file:
+                file.write(f"{study}\\n")
+
+    return Lines()
+
+
+@plot("row_plot")
+def row_plot(results):
+    """Epochs."""
+    figure, (axes,) = panels(1)
+    axes.plot(results.trials["epochs"])
+    return Plot("row_plot", "Epochs", "Every trial trained.", "One point per trial.", figure)
+'''
+
+EVERY_STUDY = """
+plugins: [every.py]
+space:
+  search: {block: [row_block], skip: [row_skip, none], shortcut: [row_shortcut], stem: [row_stem], depth: 8, width: [2, 4]}
+data: {name: row_data}
+recipe: {epochs: 2, batch_size: 32, augmentation: [row_augmentation], schedule: constant}
+search: {trials: 3, sampler: row_sampler, scheduler: {name: row_scheduler, grace_period: 2}, points: [row_preset]}
+loggers: [row_logger]
+"""
+
+
+def test_a_plugin_adds_one_of_each_row_of_the_table_without_touching_the_package(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+    table = re.findall(r"^\| ([\w ]+) \| `(ressearch/[\w/]+\.py)` \|", page, re.MULTILINE)
+    assert [kind for kind, _ in table] == list(ROWS)
+    root = Path(ressearch.__file__).parents[1]
+    for kind, file in table:
+        assert (root / file).is_file()
+        home = file.removesuffix(".py").replace("/", ".")
+        registry, _ = ROWS[kind]
+        importlib.import_module(home)
+        own = REGISTRIES[registry].entries()
+        assert any(entry.maker.startswith(home) for entry in own), f"no {kind} is in {file}"
+    (tmp_path / "every.py").write_text(EVERY_ROW)
+    (tmp_path / "study.yaml").write_text(EVERY_STUDY)
+    run("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    results = load(tmp_path / "out")
+    assert results.trials["status"].tolist() == ["completed"] * 3
+    assert results.trials["name"][0].startswith(
+        "row_block-d1.1.1-w2.4.8+skip=row_skip+shortcut=row_shortcut+stem=row_stem"
+    )
+    assert (tmp_path / "out" / "lines.txt").read_text() == "study\n" * 3
+    run("report", "out", "--allow-plugins", cwd=tmp_path)
+    assert (tmp_path / "out" / "report" / "figures" / "row_plot.png").is_file()
+    for registry, name in ROWS.values():
+        rows = json.loads(run("list", registry, "--plugin", "every.py", "--json", cwd=tmp_path)[0])
+        (row,) = [row for row in rows if row["name"] == name]
+        assert row["source"] == "every.py"
+        assert row["summary"]
+    said, _ = run("cost", "row_preset", "--plugin", "every.py", "--json", cwd=tmp_path)
+    assert json.loads(said)["depth"] == 5
+    run("show", "row_preset", "--plugin", "every.py", "--svg", "row.svg", cwd=tmp_path)
+    _, error = run("cost", "row_preset", "--plugin", "none.py", cwd=tmp_path, code=2)
+    assert error.startswith("ressearch: error: plugin none.py: no such file")
