@@ -553,7 +553,7 @@ def row_plot(results):
 EVERY_STUDY = """
 plugins: [every.py]
 space:
-  search: {block: [row_block], skip: [row_skip, none], shortcut: [row_shortcut], stem: [row_stem], depth: 8, width: [2, 4]}
+  search: {block: row_block, skip: [row_skip, none], shortcut: row_shortcut, stem: row_stem, depth: 8, width: [2, 4]}
 data: {name: row_data}
 recipe: {epochs: 2, batch_size: 32, augmentation: [row_augmentation], schedule: constant}
 search: {trials: 3, sampler: row_sampler, scheduler: {name: row_scheduler, grace_period: 2}, points: [row_preset]}
