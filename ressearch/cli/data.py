@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ressearch import signals
-from ressearch.cli.options import with_json
+from ressearch.cli.options import with_json, with_plugins
 from ressearch.cli.output import console, make_table, print_json, say
 from ressearch.errors import nearest
 
@@ -18,6 +18,7 @@ def data_group() -> None:
 
 
 @data_group.command("list")
+@with_plugins
 @with_json
 def data_list(as_json: bool) -> None:
     """List the data sets, and which of them are here."""
@@ -52,6 +53,7 @@ def data_list(as_json: bool) -> None:
     "--memory", type=click.Choice(["auto", "resident", "stream"]), default="auto", help="How images are held [auto]."
 )
 @click.option("--no-verify", is_flag=True, help="Read files that are not the published ones.")
+@with_plugins
 @with_json
 def data_info(
     name: str,
