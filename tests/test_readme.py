@@ -29,7 +29,7 @@ from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.resources import trial_resources
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS
-from ressearch.search.study import Constraints
+from ressearch.search.sections import Constraints
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

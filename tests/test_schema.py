@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from ressearch import Study
 from ressearch.cli import main
 from ressearch.errors import RessearchError
+from ressearch.results.ranking import OBJECTIVES
 from ressearch.search import documents
 from ressearch.search.docstrings import texts_of
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import SCHEDULERS
 from ressearch.search.schema import schema_text, study_schema
-from ressearch.search.study import OBJECTIVES
 from ressearch.spaces.domains import KEYS
 from ressearch.units import (
     COUNT_PATTERN,
