@@ -132,8 +132,8 @@ _BEFORE: dict[str, Callable[[Schema], Schema]] = {
     "parse_duration": _quantity(DURATION_PATTERN),
     "parse_milliseconds": _quantity(DURATION_PATTERN),
     "_to_mapping": lambda inner: {"anyOf": [{"type": "string"}, inner]},
-    "_to_tuple": lambda inner: {"anyOf": [inner["items"], inner]},
-    "_to_name": lambda inner: {**inner, "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"^[^/\\]*$"},
+    "to_tuple": lambda inner: {"anyOf": [inner["items"], inner]},
+    "to_name": lambda inner: {**inner, "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"^[^/\\]*$"},
     "_count_to_seeds": lambda inner: {
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": MOST_SEEDS},
