@@ -87,7 +87,7 @@ def watch() -> None:
 
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
-    """Have a signal end the process at once, until `raising`.
+    """Have a signal end the process at once while modules are imported, or until `raising`.
 
     Imports take seconds, and code that is interrupted there may hide it.
     """

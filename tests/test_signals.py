@@ -58,6 +58,23 @@ def test_a_signal_during_the_imports_ends_the_command_in_one_line(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("is_importing", [True, False])
+def test_a_commands_imports_end_at_once_and_what_follows_is_interrupted(is_importing: bool) -> None:
+    code = (
+        "import os, signal, sys, time; from ressearch import signals; signals.watch()\n"
+        "with signals.ending_at_once(), signals.raising():\n"
+        "    try:\n"
+        "        with signals.ending_at_once():\n"
+        f"            if {is_importing}: os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)\n"
+        "    except BaseException as hidden:\n"  # as a module that is imported may
+        "        sys.exit(f'hidden: {hidden}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    said = "ended by SIGTERM\n"
+    assert (done.returncode, done.stderr) == ((143, said) if is_importing else (1, f"hidden: {said}"))
+
+
 def _blocks(pid: int, number: int) -> bool:
     """Return whether a process waits for a signal in a thread of its own."""
     try:
