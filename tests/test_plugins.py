@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
+import yaml
 
 import ressearch
 from ressearch import Architecture, Study, load, plugins
@@ -594,3 +596,19 @@ def test_a_plugin_adds_one_of_each_row_of_the_table_without_touching_the_package
     run("show", "row_preset", "--plugin", "every.py", "--svg", "row.svg", cwd=tmp_path)
     _, error = run("cost", "row_preset", "--plugin", "none.py", cwd=tmp_path, code=2)
     assert error.startswith("ressearch: error: plugin none.py: no such file")
+
+
+def test_a_schema_knows_the_names_of_plugins_that_are_loaded(folder: Path) -> None:
+    values = yaml.safe_load(STUDY)
+    validators = []
+    for options in ([], [part for name in FILES for part in ("--plugin", name)]):
+        text, _ = run("schema", *options, cwd=folder)
+        validators.append(jsonschema.Draft7Validator(json.loads(text)))
+    without, known = validators
+    assert not list(known.iter_errors(values))
+    assert {".".join(map(str, error.path)) for error in without.iter_errors(values)} == {
+        "space.search.block",
+        "space.search.skip",
+        "recipe.augmentation.0",
+        "search.sampler",
+    }

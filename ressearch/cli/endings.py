@@ -29,6 +29,9 @@ def one_line_errors() -> Iterator[None]:
         yield
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
+    except click.exceptions.NoArgsIsHelpError as asked:  # a group's name alone: its help is the answer
+        click.echo(asked.ctx.get_help() if asked.ctx is not None else asked.format_message(), err=True)
+        sys.exit(asked.exit_code)
     except (click.ClickException, RessearchError) as error:
         fail(*(error.lines if isinstance(error, RessearchError) else [error.format_message()]))
     except BrokenPipeError:  # `| head` has read enough

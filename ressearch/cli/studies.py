@@ -15,6 +15,7 @@ from ressearch.cli.options import (
     with_force,
     with_json,
     with_overrides,
+    with_plugins,
 )
 from ressearch.cli.output import console, format_duration, print_json, say
 from ressearch.units import format_count
@@ -178,6 +179,7 @@ def status(directory: str, as_json: bool) -> None:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), help="File to write [standard output].")
 @with_force
+@with_plugins
 def schema(out: Path | None, force: bool) -> None:
     """Print the JSON Schema of study files, for editors."""
     with signals.ending_at_once():  # imports take seconds

@@ -45,6 +45,7 @@ _TEXTS = {
     "search": "how networks are proposed, stopped and judged.",
     "resources": "what a trial gets.",
     "loggers": "other tools to write for.",
+    "plugins": "Python files (paths start from the study file) and modules with blocks, skips, ... of one's own.",
 }
 """The keys that no docstring lists."""
 
