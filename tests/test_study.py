@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import ressearch
 from ressearch import Study
@@ -137,3 +140,29 @@ def test_check_sizes_prices_and_times_without_training(file: Path) -> None:
 def test_planned_trials_stop_at_the_end_of_the_space() -> None:
     study = Study.from_dict({"space": {"search": {"depth": [8, 20], "width": 4}}, "search": {"trials": 50}})
     assert study.planned_trials == 2
+
+
+TAKE_BOOL = {"data.verify", "recipe.channels_last"}
+"""The keys that may be true or false."""
+
+
+def keys(model: type[BaseModel] = Study, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield every key of a study file that holds a value."""
+    for name, field in model.model_fields.items():
+        parts = typing.get_args(field.annotation) or (field.annotation,)
+        below = [one for one in parts if isinstance(one, type) and issubclass(one, BaseModel)]
+        for one in below:
+            yield from keys(one, (*path, name))
+        if not below:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("key", sorted({".".join(key) for key in keys()}))
+@pytest.mark.parametrize("value", ["true", "[false]"])
+def test_true_is_no_number_and_no_text(file: Path, key: str, value: str) -> None:
+    if key in TAKE_BOOL and value == "true":
+        Study.from_file(file, [f"{key}={value}"])
+        return
+    with pytest.raises(RessearchError) as raised:
+        Study.from_file(file, [f"{key}={value}"])
+    assert f"--set {key}" in str(raised.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -24,6 +23,7 @@ from ressearch.limits import (
     MOST_TRIALS,
     short,
 )
+from ressearch.strict import Section
 from ressearch.units import parse_count, parse_duration, parse_milliseconds, parse_size
 
 Count = Annotated[int, BeforeValidator(parse_count)]
@@ -32,11 +32,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SpaceSection(_Section):
+class SpaceSection(Section):
     """The networks: either `grid` (every combination) or `search` (sampled); keys as in `SearchSpace`."""
 
     grid: dict[str, Any] | None = None
@@ -54,7 +50,7 @@ class SpaceSection(_Section):
         return "grid" if self.grid is not None else "search"
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """The data: a registered name, how it is read, and the parts held out by the study's seed.
 
     Attributes:
@@ -102,7 +98,7 @@ class DataSection(_Section):
         return self
 
 
-class Named(_Section):
+class Named(Section):
     """A sampler or a scheduler: its name and options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -135,7 +131,7 @@ def to_name(value: object) -> object:
     return value
 
 
-class BudgetSection(_Section):
+class BudgetSection(Section):
     """When the search ends, if not after its trials: what is spent first ends it, running trials too.
 
     Attributes:
@@ -154,7 +150,7 @@ class BudgetSection(_Section):
         return any(value is not None for value in (self.epochs, self.macs_trained, self.wall_time))
 
 
-class FinalistsSection(_Section):
+class FinalistsSection(Section):
     """The best networks are trained again, on fresh seeds, and only then scored on the test part.
 
     Attributes:
@@ -168,7 +164,7 @@ class FinalistsSection(_Section):
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | None = None
 
 
-class SearchSection(_Section):
+class SearchSection(Section):
     """How architectures are proposed, stopped and judged.
 
     Attributes:
@@ -203,7 +199,7 @@ class SearchSection(_Section):
     storage: str | None = None
 
 
-class Constraints(_Section):
+class Constraints(Section):
     """Bounds on cost, such as ``max_macs: 40M``: a network beyond them is never trained.
 
     Attributes:
@@ -220,7 +216,7 @@ class Constraints(_Section):
     max_latency: Annotated[Positive, BeforeValidator(parse_milliseconds)] | None = None
 
 
-class ResourcesSection(_Section):
+class ResourcesSection(Section):
     """What a trial gets.
 
     Attributes:

@@ -16,9 +16,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -66,13 +64,14 @@ from ressearch.search.storages import problem_with_url
 from ressearch.spaces.answers import complete
 from ressearch.spaces.domains import read as read_domain
 from ressearch.spaces.space import SearchSpace
+from ressearch.strict import Section
 from ressearch.training.recipe import Recipe
 
 _is_raw: ContextVar[bool] = ContextVar("_is_raw", default=False)
 """Whether values become a Study as they are, without the checks that need a document."""
 
 
-class Study(BaseModel):
+class Study(Section):
     """A study: a space, data, a recipe, a search, resources.
 
     `loggers` names tools that are to follow it too; `plugins` the Python files (paths start from the study file) and
@@ -84,8 +83,6 @@ class Study(BaseModel):
         >>> study.planned_trials
         4
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, BeforeValidator(to_name)] = "study"
     question: str = ""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ressearch.data.augment import AUGMENTATIONS
 from ressearch.errors import nearest
 from ressearch.limits import LARGEST_BATCH, LARGEST_NUMBER, LARGEST_SEED, LARGEST_SIDE, MOST_EPOCHS, MOST_SEEDS, short
+from ressearch.strict import Section
 
 Positive = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
 Batch = Annotated[int, Field(ge=2, le=LARGEST_BATCH)]
 
 
-class Transfer(BaseModel):
+class Transfer(Section):
     """A learning rate found at one width and carried to others (`ressearch.training.transfer`).
 
     Attributes:
@@ -23,21 +24,17 @@ class Transfer(BaseModel):
         base_width: the first stage's width that it was found at.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     transfer: Literal["mup"]
     base: Positive
     base_width: Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
-class Tune(BaseModel):
+class Tune(Section):
     """Learning rates to try: every architecture is trained with each, so that each depth finds its own.
 
     Attributes:
         tune: the peak learning rates, at least two.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tune: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=100)]
 
@@ -55,7 +52,7 @@ LearningRate = Annotated[
 ]
 
 
-class Recipe(BaseModel):
+class Recipe(Section):
     """How each network is trained.
 
     Attributes:
@@ -84,8 +81,6 @@ class Recipe(BaseModel):
             ``float16`` seeds train one after another whatever this says.
         cuda_graph: on a GPU, capture the whole step once and replay it (``auto``), or not (``off``).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: LearningRate = 0.1
