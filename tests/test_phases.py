@@ -13,7 +13,9 @@ import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
 from ressearch.reporting.statistics import hypervolume
+from ressearch.results.schema import architecture_of
 from ressearch.search.ledger import Ledger
+from ressearch.search.monitor import Monitor
 from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.proposer import Proposer
 from ressearch.search.samplers import SAMPLERS
@@ -49,7 +51,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[dict[str, Any]]]:
         def __getstate__(self) -> dict[str, Any]:
             return {}
 
-    monkeypatch.setattr(runner, "callbacks", lambda study, directory: [Witness()])
+    monkeypatch.setattr(runner, "callbacks", lambda *asked: [Witness()])
     return heard
 
 
@@ -182,7 +184,7 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
     proposer = Proposer(again)
     done = results.phase("search", "baseline").trials
     done = done[done["status"] == "completed"]
-    known = {ressearch.results.schema.architecture_of(row) for _, row in done.iterrows()}
+    known = {architecture_of(row) for _, row in done.iterrows()}
     assert proposer.sampling is not None
     told = sorted(trial.values[0] for trial in proposer.sampling.optuna_study.trials)
     assert told == sorted(done["val_accuracy"])  # same data, split and recipe: as they are
@@ -265,7 +267,7 @@ def test_the_docs_say_how_many_trials_hyperband_starts_with_and_how_an_owner_of_
 def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Path) -> None:
     url = f"file://{tmp_path}/bucket/run"
 
-    class Stopper(ressearch.search.monitor.Monitor):
+    class Stopper(Monitor):
         def epoch(self, row: Any) -> None:
             if row["trial"] == 3 and row["epochs"] == 2:
                 raise RuntimeError("stop here")
@@ -329,7 +331,7 @@ def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:
             }
         )
 
-        class Killer(ressearch.search.monitor.Monitor):
+        class Killer(Monitor):
             seen = 0
 
             def epoch(self, row: Any) -> None:
