@@ -132,6 +132,7 @@ _BEFORE: dict[str, Callable[[Schema], Schema]] = {
     "parse_size": _quantity(SIZE_PATTERN),
     "parse_duration": _quantity(DURATION_PATTERN),
     "parse_milliseconds": _quantity(DURATION_PATTERN),
+    "_true_is_no_number": lambda inner: inner,
     "_to_mapping": lambda inner: {"anyOf": [{"type": "string"}, inner]},
     "to_tuple": lambda inner: {"anyOf": [inner["items"], inner]},
     "to_name": lambda inner: {**inner, "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"^[^/\\]*$"},
