@@ -180,6 +180,7 @@ def train(
     """
     from ressearch.results import load as load_results
     from ressearch.results.schema import architecture_of
+    from ressearch.search.changes import require_same_data
     from ressearch.search.recorded import recipe_of
     from ressearch.search.study import Study
     from ressearch.training import Engine
@@ -190,6 +191,7 @@ def train(
         raise StudyError(f"{directory}: has no trial {trial}; its trials are 0 to {results.trials['trial'].max()}")
     row = rows.iloc[0]
     study = Study.from_directory(results.directory, allow_plugins, data, directory)
+    require_same_data(study, results.run, directory)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     splits = study.splits().to(device)
     fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1

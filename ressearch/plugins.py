@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from ressearch import registry
-from ressearch.errors import ArchitectureError, PluginError, RessearchError, StudyError, first_line
+from ressearch.errors import PluginError, RessearchError, first_line
 from ressearch.limits import short
 from ressearch.texts import UnreadableError, read_text
 
@@ -59,7 +59,7 @@ class Plugin:
 
     def record(self) -> dict[str, Any]:
         """Return what a study's `run.json` says of it."""
-        return {"sha256": self.sha256, "file": self.file}
+        return {"sha256": self.sha256, "file": self.file, "registers": [list(pair) for pair in self.registered]}
 
 
 _loaded: dict[str, Plugin] = {}
@@ -131,23 +131,26 @@ def load_kept(directory: Path, run: Mapping[str, Any], is_allowed: bool, place: 
     return tuple(found)
 
 
-@contextlib.contextmanager
-def needed(directory: Path, run: Mapping[str, Any], is_allowed: bool, place: str | Path) -> Iterator[None]:
-    """Have a study's networks understood: its plugins are loaded if they may run, else named where they are missed.
+def require_networks(directory: Path, run: Mapping[str, Any], is_allowed: bool, place: str | Path) -> None:
+    """Have a study's networks understood: load its plugins if they may run.
 
-    Takes and raises what `load_kept` does.
+    Those that bring no part of a network need not. Takes and raises what `load_kept` does.
     """
-    if is_allowed:
-        load_kept(directory, run, is_allowed, place)
-    try:
-        yield
-    except (ArchitectureError, StudyError):
-        load_kept(directory, run, is_allowed, place)
-        raise
+    plugins = run.get("plugins", {})
+    if not is_allowed:  # those that bring no part of a network are not missed
+        plugins = {name: one for name, one in plugins.items() if _brings_networks(one)}
+    load_kept(directory, {"plugins": plugins}, is_allowed, place)
+
+
+def _brings_networks(known: Mapping[str, Any]) -> bool:
+    return any(kind in _OF_NETWORKS for kind, _ in known.get("registers", [("blocks", "unknown")]))
+
+
+_OF_NETWORKS = ("blocks", "skips", "shortcuts", "stems")
 
 
 def _kept(directory: Path, name: str, known: Mapping[str, Any], place: str | Path) -> Plugin:
-    if known["file"] is None:
+    if known.get("file") is None:
         plugin = _load_module(name)
         if plugin.sha256 != known["sha256"]:
             raise PluginError(
@@ -231,7 +234,9 @@ def _load_text(name: str, text: str, file: Path | None) -> Plugin:
         return plugin
     registry.forget(name)
     filename = str(file.resolve()) if file is not None else f"<plugin {name}>"
-    module = ModuleType(f"ressearch_plugin_{''.join(c if c.isalnum() else '_' for c in Path(name).stem)}")
+    text = text.removeprefix("\ufeff")  # as editors on Windows begin a file, and Python takes it
+    stem = "".join(c if c.isalnum() else "_" for c in Path(name).stem)
+    module = ModuleType(f"ressearch_plugin_{stem}_{_hash(filename)[:8]}")
     module.__file__ = filename
     linecache.cache[filename] = len(text), None, text.splitlines(keepends=True), filename
     before = sys.modules.get(module.__name__)
@@ -239,7 +244,7 @@ def _load_text(name: str, text: str, file: Path | None) -> Plugin:
     try:
         with registry.source(name):
             exec(compile(text, filename, "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         _loaded.pop(name, None)
         if before is None:
             del sys.modules[module.__name__]
@@ -264,7 +269,7 @@ def _load_module(name: str) -> Plugin:
     try:
         with registry.source(name):
             importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise _failure(name, error, found.origin or name) from None
     text = Path(found.origin).read_bytes() if found.origin and Path(found.origin).is_file() else b""
     plugin = _loaded[name] = Plugin(name, hashlib.sha256(text).hexdigest())
@@ -289,6 +294,6 @@ __all__ = [
     "load_kept",
     "load_plugin",
     "load_shipped",
-    "needed",
     "require_distinct",
+    "require_networks",
 ]

@@ -12,10 +12,11 @@ import importlib.metadata
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ressearch.errors import PluginError, RegistryError, RessearchError, first_line, nearest
+from ressearch.errors import ArchitectureError, PluginError, RegistryError, RessearchError, first_line, nearest
 from ressearch.limits import short
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Registry(Mapping[str, T]):
         self.kind = kind
         self._error, self._unknown = error, unknown
         self._entries: dict[str, Entry[T]] = {}
-        self._forgetting: list[Callable[[], None]] = []
+        self._replaced: dict[str, Entry[T]] = {}
         REGISTRIES[kind] = self
 
     def register(
@@ -89,6 +90,8 @@ class Registry(Mapping[str, T]):
             make: makes what is registered of what is decorated; None registers it as it is.
             replace: take the place of an entry of this name, whosever it is.
         """
+
+        self.require_name(name)
 
         def decorate(thing: Any) -> Any:
             value = thing if make is None else make(thing)
@@ -110,8 +113,7 @@ class Registry(Mapping[str, T]):
         Raises RegistryError for a name that is no word, or that is taken. The same function or class may be registered
         again, as when a notebook's cell is run twice.
         """
-        if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set(_NOT_IN_NAMES):
-            raise RegistryError(f"{self.kind}: {short(name)} is no name: expected letters, digits, '_', '-' and '.'")
+        self.require_name(name)
         maker = value if maker is None else maker
         by = f"{getattr(maker, '__module__', '')}.{getattr(maker, '__qualname__', '')}".strip(".")
         before = self._entries.get(name)
@@ -125,7 +127,28 @@ class Registry(Mapping[str, T]):
         origin = OWN if _is_import_of_ours() else _source.get() or _package(maker)
         self._entries[name] = Entry(name, value, said, origin, by)
         if before is not None:
-            self.forget()
+            if before.source != origin and name not in self._replaced:
+                self._replaced[name] = before
+            forget_caches()
+
+    def require_name(self, name: object) -> None:
+        """Raise RegistryError for what is no name that a study file could use."""
+        if callable(name):
+            raise RegistryError(f'{self.kind}: the decorator takes a name: write @...("NAME") above {_named(name)}')
+        if not isinstance(name, str) or not name or not name.isprintable() or set(name) & set(_NOT_IN_NAMES):
+            raise RegistryError(f"{self.kind}: {short(name)} is no name: expected letters, digits, '_', '-' and '.'")
+
+    def remove(self, source: str) -> None:
+        """Remove what a source registered; what it took the place of is there again."""
+        mine = [name for name, entry in self._entries.items() if entry.source == source]
+        for name in mine:
+            before = self._replaced.pop(name, None)
+            if before is None:
+                del self._entries[name]
+            else:
+                self._entries[name] = before
+        if mine:
+            forget_caches()
 
     def find(self, name: object) -> T:
         """Return what is registered under a name. Raises the registry's error, with the nearest name, if nothing is."""
@@ -144,16 +167,6 @@ class Registry(Mapping[str, T]):
         """Return one entry. Raises as `find`."""
         self.find(name)
         return self._entries[name]
-
-    def cached(self, function: Callable[..., Any]) -> Any:
-        """Have a `functools` cache of what follows from entries emptied when one is replaced; a decorator."""
-        self._forgetting.append(function.cache_clear)  # type: ignore[attr-defined]
-        return function
-
-    def forget(self) -> None:
-        """Empty the caches of what follows from entries."""
-        for clear in self._forgetting:
-            clear()
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
@@ -182,6 +195,44 @@ _NOT_IN_NAMES = " \t/\\:+=,'\"[]{}<>|*?"
 
 REGISTRIES: dict[str, Registry[Any]] = {}
 """Every registry whose module has been imported, by kind."""
+
+
+_Cached = TypeVar("_Cached", bound=Callable[..., Any])
+
+_caches: list[Callable[[], None]] = []
+
+
+def cached(function: _Cached) -> _Cached:
+    """Have a `functools` cache of what follows from registered things emptied when one is replaced or removed."""
+    _caches.append(function.cache_clear)  # type: ignore[attr-defined]
+    return function
+
+
+def forget_caches() -> None:
+    """Empty the caches of what follows from registered things."""
+    for clear in _caches:
+        clear()
+
+
+def written(kind: str, name: str, call: Callable[[], T]) -> T:
+    """Return what a registered function or class gives.
+
+    Raises ArchitectureError, naming it and the line, where it fails otherwise than by an error of this package.
+    """
+    try:
+        return call()
+    except RessearchError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        raise ArchitectureError(
+            f"{kind}: '{name}' fails ({where}): {type(error).__name__}: {first_line(error)}"
+        ) from None
+
+
+def _named(thing: object) -> str:
+    return str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def _is_import_of_ours() -> bool:
@@ -241,7 +292,7 @@ def _restore(before: Mapping[str, dict[str, Entry[Any]]]) -> None:
         own = {name: entry for name, entry in one._entries.items() if entry.source == OWN and name not in known}
         if one._entries != (kept := {**known, **own}):
             one._entries = kept
-            one.forget()
+            forget_caches()
 
 
 def by_source(name: str) -> list[tuple[str, str]]:
@@ -251,12 +302,9 @@ def by_source(name: str) -> list[tuple[str, str]]:
 
 
 def forget(name: str) -> None:
-    """Remove everything that a source registered."""
+    """Remove everything that a source registered; what it took the place of is there again."""
     for registry in REGISTRIES.values():
-        kept = {key: entry for key, entry in registry._entries.items() if entry.source != name}
-        if len(kept) < len(registry._entries):
-            registry._entries = kept
-            registry.forget()
+        registry.remove(name)
 
 
 def installed() -> dict[str, str]:
@@ -279,7 +327,7 @@ def _load_installed() -> None:
         try:
             with source(package):
                 point.load()
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             said = f"{type(error).__name__}: {first_line(error)}"
             raise PluginError(
                 f"the installed package '{package}' announces the plugin {point.value}, which cannot be imported: "
@@ -287,4 +335,18 @@ def _load_installed() -> None:
             ) from None
 
 
-__all__ = ["GROUP", "OWN", "REGISTRIES", "Entry", "Registry", "by_source", "forget", "installed", "source", "unchanged"]
+__all__ = [
+    "GROUP",
+    "OWN",
+    "REGISTRIES",
+    "Entry",
+    "Registry",
+    "by_source",
+    "cached",
+    "forget",
+    "forget_caches",
+    "installed",
+    "source",
+    "unchanged",
+    "written",
+]

@@ -178,3 +178,21 @@ def test_interrupt_leaves_a_directory_that_can_be_read(capsys: pytest.CaptureFix
     assert set(status["trials"]) == {"interrupted"}
     page = Path(run(capsys, "report", str(out))[1].strip()).read_text()
     assert re.search(r"the study was stopped after epoch \d+", page)
+
+
+@pytest.mark.parametrize(
+    ("streams", "encoding"), [(">&-", "utf-8"), (">&- 2>&-", "utf-8"), ("", "ascii"), ("", "cp1252")]
+)
+def test_output_that_is_closed_or_lacks_a_character_is_no_defect(streams: str, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for words in ("list skips", "schema", "show resnet20-cifar"):
+        command = f"{shlex.quote(sys.executable)} -m ressearch {words} {streams}"
+        done = subprocess.run(["sh", "-c", command], env=environment, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_bare_command_prints_its_help_and_calls_it_no_error() -> None:
+    done = subprocess.run([sys.executable, "-m", "ressearch"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ressearch")
+    assert "error" not in done.stderr.splitlines()[0]

@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 import ressearch
-from ressearch import Architecture, Study, load, plugins
+from ressearch import Architecture, Study, load, plugins, registry
 from ressearch.cli import main
-from ressearch.errors import PluginError, StudyError
+from ressearch.errors import ArchitectureError, DataError, PluginError, RessearchError, StudyError
 from ressearch.networks.blocks import BLOCKS
 from ressearch.registry import REGISTRIES
 
@@ -612,3 +612,205 @@ def test_a_schema_knows_the_names_of_plugins_that_are_loaded(folder: Path) -> No
         "recipe.augmentation.0",
         "search.sampler",
     }
+
+
+MISTAKES = {
+    "a module": ("def mine(spec):\n    return torch.nn.Conv2d(3, 3, 3)", r"returns Conv2d\(.*, no tuple of branches"),
+    "nothing": ("def mine(spec):\n    spec.ordered(spec.conv(3, 3))", "returns None, no tuple of branches"),
+    "no layers": ("def mine(spec):\n    return ((),)", r"returns \(\(\),\), no tuple of branches"),
+    "an error": ("def mine(spec):\n    return spec.foo", r"'mine' fails \(mine.py, line 5\): AttributeError: .*'foo'"),
+    "its stride": (
+        "def mine(spec):\n    return spec.ordered(spec.conv(spec.in_width, spec.width))",
+        "'mine': its branch gives 8x8x8, the shortcut 8x4x4: they cannot be added",
+    ),
+    "its width": (
+        "def mine(spec):\n    return spec.ordered(spec.conv(spec.in_width, 2 * spec.width, stride=spec.stride))",
+        "'mine': its branch gives 8x8x8, the shortcut 4x8x8: they cannot be added",
+    ),
+    "its input": (
+        "def mine(spec):\n    return spec.ordered(spec.conv(spec.in_width + 1, spec.width, stride=spec.stride))",
+        "'mine': a Conv of 5 channels is given 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistaken_block_is_one_line_wherever_it_is_met(tmp_path: Path, what: str) -> None:
+    body, said = MISTAKES[what]
+    (tmp_path / "mine.py").write_text(
+        f"import torch\nfrom ressearch.networks.blocks import block\n@block('mine')\n{body}\n"
+    )
+    ressearch.load_plugin("mine.py", tmp_path)
+    with pytest.raises(ArchitectureError, match=f"^block: {'.*' if said[0] != chr(39) else ''}{said}"):
+        ressearch.cost(Architecture("mine", (1, 1, 1), (4, 8, 16)), (3, 8, 8))
+    (tmp_path / "study.yaml").write_text(
+        "plugins: [mine.py]\nspace: {search: {block: [mine], stages: 3, blocks_per_stage: 1, width: [4]}}\n"
+        "search: {trials: 1}\n"
+    )
+    with pytest.raises(RessearchError):
+        ressearch.check(tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class Mine(Skip):\n    formula = 'F'", "Mine lacks the method merge"),
+        ("class Mine(Skip):\n    def merge(self, unit): return None", "Mine lacks formula, such as"),
+        ("class Mine:\n    pass", "expected a class derived from Skip"),
+        ("def mine(): pass", "expected a class derived from Skip"),
+        (
+            "class Mine(Skip):\n    formula = 'F'\n    a: float\n    def merge(self, unit): return None",
+            "the option a needs a number as its default",
+        ),
+    ],
+)
+def test_a_mistaken_skip_is_refused_where_it_is_registered(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.py").write_text(f"from ressearch.networks.skips import Skip, skip\n@skip('mine')\n{text}\n")
+    with pytest.raises(PluginError, match=f"plugin mine.py, line 2: skips: 'mine': {said}"):
+        ressearch.load_plugin("mine.py", tmp_path)
+
+
+def test_a_skip_that_merges_with_no_layer_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from ressearch.networks.skips import Skip, skip\n@skip('mine')\nclass Mine(Skip):\n    formula = 'F'\n"
+        "    def merge(self, unit): return max\n"
+    )
+    ressearch.load_plugin("mine.py", tmp_path)
+    with pytest.raises(
+        ArchitectureError, match="skip: 'mine' merges with <built-in function max>; expected a layer of"
+    ):
+        ressearch.cost(Architecture(depths=(1,), skip="mine"), (3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("np.zeros((4, 3))", "its loader returns a ndarray, not a Dataset"),
+        ("Dataset('mine', np.zeros((4, 3)), torch.arange(4) % 2, ('a', 'b'), 's')", "its inputs are a ndarray"),
+        ("Dataset('mine', torch.zeros(4, 3), [0, 1, 0, 1], ('a', 'b'), 's')", "its labels are a list"),
+        (
+            "Dataset('mine', torch.zeros(4, 3), torch.zeros(4), ('a', 'b'), 's')",
+            "its labels are torch.float32 of shape",
+        ),
+        ("Dataset('mine', torch.zeros(4, 3), torch.arange(3) % 2, ('a', 'b'), 's')", "one for each of 4 inputs"),
+    ],
+)
+def test_a_mistaken_loader_is_one_line(tmp_path: Path, returned: str, said: str) -> None:
+    from ressearch.data import load_dataset
+
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\nimport torch\nfrom ressearch.data import Dataset, dataset\n@dataset('mine_data')\n"
+        f"def mine(argument, options):\n    return {returned}\n"
+    )
+    ressearch.load_plugin("mine.py", tmp_path)
+    with pytest.raises(DataError, match=f"'mine_data': {said}|'mine_data': .*{said}"):
+        load_dataset("mine_data")
+
+
+BLOCK = """
+from ressearch.networks.blocks import block
+@block("{name}"{further})
+def mine(spec):
+    return spec.ordered(*[spec.conv(spec.in_width if i == 0 else spec.width, spec.width,
+                                    stride=spec.stride if i == 0 else 1) for i in range({convs})])
+"""
+
+
+def test_what_a_changed_plugin_registers_is_costed_and_built_anew(tmp_path: Path) -> None:
+    for convs in (1, 3, 2):
+        (tmp_path / "mine.py").write_text(BLOCK.format(name="mine", further="", convs=convs))
+        ressearch.load_plugin("mine.py", tmp_path)
+        network = Architecture("mine", (1, 1, 1), (4, 8, 16))
+        assert network.depth == 3 * convs + 2
+        built = sum(parameter.numel() for parameter in ressearch.build(network, 3, 3).parameters())
+        assert ressearch.cost(network, (3, 8, 8), 3).params == built
+        assert sum(type(module).__name__ == "Conv2d" for module in ressearch.build(network).modules()) == 3 * convs + 3
+
+
+def test_a_plugin_that_takes_a_built_ins_place_gives_it_back(tmp_path: Path) -> None:
+    own = Architecture(depths=(1, 1, 1)).depth
+    (tmp_path / "mine.py").write_text(BLOCK.format(name="basic", further=", replace=True", convs=1))
+    ressearch.load_plugin("mine.py", tmp_path)
+    assert Architecture(depths=(1, 1, 1)).depth == 5
+    assert BLOCKS.entry("basic").source == "mine.py"
+    (tmp_path / "mine.py").write_text(BLOCK.format(name="other", further="", convs=1))
+    ressearch.load_plugin("mine.py", tmp_path)
+    assert Architecture(depths=(1, 1, 1)).depth == own == 8
+    assert BLOCKS.entry("basic").source == "ressearch"
+
+
+def test_files_of_one_name_do_not_pass_for_each_other(tmp_path: Path) -> None:
+    for folder, convs in (("a", 1), ("b", 3)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "my.py").write_text(BLOCK.format(name="mine", further="", convs=convs))
+        (tmp_path / folder / "study.yaml").write_text(
+            "plugins: [my.py]\nspace: {grid: {block: mine, width: 2, depth: "
+            f"{3 * convs + 2}" + "}}\ndata: {name: synthetic}\nrecipe: {epochs: 1}\n"
+        )
+    ressearch.load_plugin(tmp_path / "a" / "my.py")
+    with pytest.raises(PluginError, match=f"blocks: 'mine' is registered already, by {tmp_path}/a/my.py"):
+        ressearch.load_plugin(tmp_path / "b" / "my.py")
+    with plugins.isolated():
+        pass
+    registry.forget(str(tmp_path / "a" / "my.py"))
+    plugins._loaded.clear()
+    first = Study.from_file(tmp_path / "a" / "study.yaml")
+    Study.from_file(tmp_path / "b" / "study.yaml")  # takes the name in this process
+    assert Architecture("mine", (1, 1, 1)).depth == 11
+    out = ressearch.run(first, tmp_path / "out")
+    assert load(out).trials["depth"].tolist() == [5]
+    assert ressearch.pick(out).architecture.depth == 5
+    Study.from_file(tmp_path / "b" / "study.yaml")
+    with pytest.raises(PluginError, match=r"need the plugin my\.py"):  # not b's, which is loaded
+        ressearch.pick(out)
+    assert ressearch.pick(out, allow_plugins=True).architecture.depth == 5
+
+
+def test_an_export_takes_no_other_arrays_than_the_study_had(tmp_path: Path) -> None:
+    from ressearch import export
+
+    numbers = np.random.default_rng(1)
+    inputs, labels = numbers.normal(size=(80, 4)).astype("float32"), np.arange(80) % 2
+    data = ressearch.data.from_arrays(inputs, labels)
+    study = Study(space={"grid": {"block": "mlp", "depth": 8, "width": 4}}, data=data, recipe={"epochs": 1})
+    out = ressearch.run(study, tmp_path / "out")
+    with pytest.raises(StudyError, match=r"are not those that .* began with"):
+        export.train(out, 0, data=ressearch.data.from_arrays(inputs + 1, labels))
+    assert export.train(out, 0, data=data)[0].input_shape == (4,)
+    for call in (
+        lambda: ressearch.run(study, tmp_path / "b", data=(inputs, labels)),
+        lambda: ressearch.resume(out, data=3),
+    ):
+        with pytest.raises(DataError, match=r"data: a (tuple|int) is no data set"):
+            call()
+
+
+def test_a_study_changed_since_it_was_read_is_not_run(tmp_path: Path) -> None:
+    study = Study(space={"grid": {"depth": 8, "width": 2}}, recipe={"epochs": 1})
+    with pytest.raises(StudyError, match=r"study: seed, recipe: changed since the study was read"):
+        ressearch.run(
+            study.model_copy(update={"seed": 7, "recipe": study.recipe.model_copy(update={"epochs": 2})}),
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plugin_that_fails_in_the_workers_alone_is_the_trials_reason(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import sys\nif 'default_worker' in ' '.join([*sys.modules, *sys.argv]):\n"
+        "    raise ValueError('only in workers')\n" + BLOCK.format(name="mine", further="", convs=1)
+    )
+    (tmp_path / "study.yaml").write_text(
+        "plugins: [mine.py]\nspace: {grid: {block: mine, depth: 5, width: 2}}\ndata: {name: synthetic}\n"
+        "recipe: {epochs: 1}\n"
+    )
+    out, _ = run("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    reason = "in the process that trains: plugin mine.py, line 3: ValueError: only in workers"
+    assert load(tmp_path / "out").trials["reason"].tolist() == [reason]
+    assert reason in out
+
+
+def test_numpy_values_are_numbers() -> None:
+    study = Study(space={"grid": {"depth": np.array([8, 14]), "width": range(2, 5, 2)}}, recipe={"lr": np.float32(0.5)})
+    assert study.planned_trials == 4
+    assert study.recipe.lr == 0.5

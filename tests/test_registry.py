@@ -139,10 +139,10 @@ def test_what_follows_from_an_entry_is_forgotten_when_it_is_replaced() -> None:
     assert Architecture("mine", (3,)).depth == 5
 
 
-def test_a_cache_is_emptied_only_by_its_registry(dances: Registry[object]) -> None:
+def test_a_cache_is_emptied_where_an_entry_is_replaced_or_goes(dances: Registry[object]) -> None:
     calls: list[str] = []
 
-    @dances.cached
+    @registry.cached
     @functools.cache
     def bars(name: str) -> int:
         calls.append(name)
@@ -152,8 +152,22 @@ def test_a_cache_is_emptied_only_by_its_registry(dances: Registry[object]) -> No
     dances.add("tango", 2)
     assert [bars("waltz"), bars("waltz")] == [3, 3]
     assert calls == ["waltz"]
-    dances.add("waltz", 4, replace=True)
+    with registry.source("other.py"):
+        dances.add("waltz", 4, replace=True)
     assert bars("waltz") == 4
+    assert dances.entry("waltz").source == "other.py"
+    registry.forget("other.py")
+    assert bars("waltz") == 3  # what was there before is there again
+    assert dances.entry("waltz").source == "ressearch"
+    assert bars("tango") == 2
+
+
+def test_a_decorator_without_its_name_says_so() -> None:
+    with pytest.raises(RegistryError, match=r'blocks: the decorator takes a name: write @...\("NAME"\) above mine'):
+
+        @block  # type: ignore[arg-type]
+        def mine(spec: BlockSpec) -> object:
+            return ()
 
 
 def test_a_source_that_fails_leaves_nothing_behind() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ressearch import defects, signals
+from ressearch.cli import output
 from ressearch.cli.endings import Ended, one_line_errors
 from ressearch.cli.lazy import LazyGroup, Stated
 from ressearch.errors import nearest
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not sys.warnoptions:  # a library's warning would stand beside the line that says what is wrong
         warnings.simplefilter("ignore")
     given = sys.argv[1:] if arguments is None else list(arguments)
+    output.settle()
     with one_line_errors(), signals.raising():
         if arguments is None:
             signals.watch()

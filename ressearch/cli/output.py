@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import json
+import os
 import sys
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,16 @@ class Output:
             if error.errno != errno.EIO:
                 raise
             signals.leave_terminal()
+
+
+def settle() -> None:
+    """Have output that is closed (``>&-``) go nowhere, and characters that its encoding lacks be replaced."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
 
 
 @functools.cache

@@ -258,11 +258,20 @@ def _loaded(name: str, options: Options, state: tuple[Any, ...]) -> Dataset:
     except Exception as error:  # a reader met what it does not know: still one line that names the data
         said = (str(error).strip().splitlines() or [""])[0]
         raise DataError(f"'{name}': cannot be read: {type(error).__name__}: {said}") from None
+    if not isinstance(data, Dataset):
+        what = type(data).__name__
+        raise DataError(f"'{name}': its loader returns a {what}, not a Dataset(name, inputs, labels, classes, source)")
     return _checked(name, data)
 
 
 def _checked(name: str, data: Dataset) -> Dataset:
     """Return a data set that a network can learn from, moved to a file if it is large. Raises DataError."""
+    for part, value, kinds in (("inputs", data.inputs, (Tensor, Lazy)), ("labels", data.labels, (Tensor,))):
+        if not isinstance(value, kinds):
+            raise DataError(f"'{name}': its {part} are a {type(value).__name__}; expected a torch.Tensor")
+    if data.labels.dtype != torch.int64 or data.labels.shape != (len(data.inputs),):
+        found = f"{data.labels.dtype} of shape {tuple(data.labels.shape)}"
+        raise DataError(f"'{name}': its labels are {found}; expected int64, one for each of {len(data.inputs)} inputs")
     present = set(data.labels.unique().tolist())
     missing = [one for index, one in enumerate(data.classes) if index not in present]
     if len(data.classes) < 2:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ressearch.errors import ArchitectureError
+from ressearch.limits import short
 from ressearch.networks.attention import Attention, heads_for
 from ressearch.networks.compatibility import NO_PIXELS, Rule, never, only
 from ressearch.networks.layers import (
@@ -27,7 +28,7 @@ from ressearch.networks.layers import (
     SqueezeExcite,
     norm_layers,
 )
-from ressearch.registry import Registry
+from ressearch.registry import Registry, cached, written
 
 Branches = tuple[Layers, ...]
 
@@ -185,22 +186,38 @@ def get_block(name: str) -> BlockType:
     return BLOCKS.find(name)
 
 
-@BLOCKS.cached
+def branches_of(name: str, kind: BlockType, spec: BlockSpec) -> Branches:
+    """Return a block's branches. Raises ArchitectureError if its function fails, or returns something else."""
+    branches = written("block", name, lambda: kind.branches(spec))
+    is_right = isinstance(branches, tuple) and branches and all(map(_is_branch, branches))
+    if not is_right:
+        raise ArchitectureError(
+            f"block: '{name}' returns {short(branches)}, no tuple of branches, each a tuple of layers, such as "
+            "spec.ordered(spec.conv(...), ...) makes"
+        )
+    return branches
+
+
+def _is_branch(branch: object) -> bool:
+    return isinstance(branch, tuple) and bool(branch) and all(isinstance(layer, Layer) for layer in branch)
+
+
+@cached
 @functools.cache
 def weighted_layers(name: str, bottleneck_ratio: float | None = None) -> int:
     """Return how many weighted layers one block puts on the main path (2 for `basic`, 3 for `bottleneck`)."""
     kind = get_block(name)
     ratio = kind.defaults["bottleneck_ratio"] if bottleneck_ratio is None else bottleneck_ratio
-    branches = kind.branches(BlockSpec(in_width=8, width=8, bottleneck_ratio=ratio))
+    branches = branches_of(name, kind, BlockSpec(in_width=8, width=8, bottleneck_ratio=ratio))
     return sum(layer.weighted for branch in branches for layer in branch)
 
 
-@BLOCKS.cached
+@cached
 @functools.cache
 def ends_in_norm(name: str, norm: str, norm_order: str) -> bool:
     """Return whether a norm is the last layer of the block's branches, so that its scale can start at 0."""
     spec = BlockSpec(in_width=8, width=8, norm=norm, norm_order=norm_order)
-    return all(isinstance(branch[-1], Norm) for branch in get_block(name).branches(spec))
+    return all(isinstance(branch[-1], Norm) for branch in branches_of(name, get_block(name), spec))
 
 
 @block("basic")

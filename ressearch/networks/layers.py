@@ -91,10 +91,18 @@ class Layer(ABC):
 Layers = tuple[Layer, ...]
 
 
+class ShapeError(ArchitectureError):
+    """Layers do not fit each other; `ressearch.networks.plan.Block` says in which block."""
+
+
 def trace(layers: Sequence[Layer], shape: Shape) -> tuple[Cost, Shape]:
     """Return the summed cost of `layers` applied in turn to one input of `shape`, and the shape that leaves them."""
     total = Cost()
     for layer in layers:
+        width = getattr(layer, "in_width", None)
+        if width is not None and width != (shape[0] if len(shape) == 3 else shape[-1]):
+            given = shape[0] if len(shape) == 3 else shape[-1]
+            raise ShapeError(f"a {type(layer).__name__} of {width} channels is given {given}")
         cost, shape = layer.trace(shape)
         total = total + cost
     return total, shape

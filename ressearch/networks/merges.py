@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,9 @@ class Place:
 
 class Merge(ABC):
     """The layer where the paths meet; `merge(x, s(x), F(x))`."""
+
+    adds: ClassVar[bool] = True
+    """Whether s(x) and F(x) have to be of one shape."""
 
     def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
         """Return what the meeting costs for x of `in_shape` and F(x) of `shape`, and the shape that leaves it."""
@@ -191,6 +195,8 @@ class _Concatenation(nn.Module):
 @dataclass(frozen=True, slots=True)
 class Concatenation(Merge):
     """x and F(x) side by side, along the channels."""
+
+    adds = False
 
     def trace(self, in_shape: Shape, shape: Shape) -> tuple[Cost, Shape]:
         """Free; the channels add up."""

@@ -10,8 +10,10 @@ import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from ressearch.errors import ArchitectureError
+from ressearch.limits import short
 from ressearch.networks.architecture import Architecture
-from ressearch.networks.blocks import BlockSpec, get_block
+from ressearch.networks.blocks import BlockSpec, branches_of, get_block
 from ressearch.networks.layers import (
     Activation,
     Affine,
@@ -21,6 +23,7 @@ from ressearch.networks.layers import (
     Layers,
     Linear,
     Norm,
+    ShapeError,
     norm_layers,
     pointwise,
     trace,
@@ -29,10 +32,15 @@ from ressearch.networks.merges import Merge
 from ressearch.networks.shortcuts import UnitSpec, get_shortcut
 from ressearch.networks.skips import Options, get_skip
 from ressearch.networks.stems import STEMS, StemSpec
+from ressearch.registry import cached, written
 from ressearch.shapes import Shape
 
 _KEPT = 2**14
 """Distinct blocks that are kept."""
+
+
+def _sides(shape: Shape) -> str:
+    return "x".join(map(str, shape))
 
 
 class Part:
@@ -89,7 +97,11 @@ class Residual(NamedTuple):
         branch, out_shape = trace(self.branch, shape)
         total += branch
         if self.merge:
-            total += trace(self.shortcut, shape)[0]._replace(saved=0)
+            cost, beside = trace(self.shortcut, shape)
+            total += cost._replace(saved=0)
+            if self.merge.adds and beside != out_shape:
+                given = f"its branch gives {_sides(out_shape)}, the shortcut {_sides(beside)}"
+                raise ShapeError(f"{given}: they cannot be added")
             merge, out_shape = self.merge.trace(shape, out_shape)
             total += merge
         after, out_shape = trace(self.after, out_shape)
@@ -99,15 +111,18 @@ class Residual(NamedTuple):
 class Block(Part):
     """One block: a residual unit, or several one after another (a transformer's attention and MLP)."""
 
-    def __init__(self, units: tuple[Residual, ...]) -> None:
+    def __init__(self, units: tuple[Residual, ...], name: str) -> None:
         super().__init__()
-        self.units = units
+        self.units, self.name = units, name
 
     def _trace(self, shape: Shape) -> tuple[Cost, Shape]:
         total = Cost()
-        for unit in self.units:
-            cost, shape = unit.trace(shape)
-            total += cost
+        try:
+            for unit in self.units:
+                cost, shape = unit.trace(shape)
+                total += cost
+        except ShapeError as error:
+            raise ArchitectureError(f"block: '{self.name}': {error}") from None
         return total, shape
 
 
@@ -165,6 +180,7 @@ class _Style:
         skip_options: Options,
         shortcut: str,
     ) -> None:
+        self.names = {"block": block, "skip": skip, "shortcut": shortcut}
         self.kind, self.skip, self.shortcut = get_block(block), get_skip(skip, skip_options), get_shortcut(shortcut)
         self.norm, self.norm_order, self.activation = norm, norm_order, activation
         self.bias = norm == "none" and not self.skip.replaces_biases
@@ -198,7 +214,7 @@ class _Style:
         )
 
 
-_style = functools.lru_cache(maxsize=_KEPT)(_Style)
+_style = cached(functools.lru_cache(maxsize=_KEPT)(_Style))
 
 
 def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> Plan:
@@ -240,6 +256,7 @@ def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | No
     return Plan(stem, tuple(stages), _head(style, a.widths[-1], a.head_width, classes))
 
 
+@cached
 @functools.lru_cache(maxsize=_KEPT)
 def _block(
     style: _Style, in_width: int, width: int, stride: int, ratio: float, group_width: int | None, kernel_size: int
@@ -248,22 +265,32 @@ def _block(
         in_width, width, stride=stride, bottleneck_ratio=ratio, group_width=group_width, kernel_size=kernel_size
     )
     units = []
-    for branch in style.kind.branches(spec):
+    for branch in branches_of(style.names["block"], style.kind, spec):
         unit = style.unit(in_width, width, stride, kernel_size)
-        units.append(_residual(style, unit, style.skip.branch(branch, unit)))
+        units.append(_residual(style, unit, _skip(style, "branch", branch, unit)))
         in_width, stride = width, 1
-    return Block(tuple(units))
+    return Block(tuple(units), style.names["block"])
+
+
+def _skip(style: _Style, method: str, *arguments: Any) -> Any:
+    """Call a method of the skip style, which a plugin may bring."""
+    return written("skip", style.names["skip"], lambda: getattr(style.skip, method)(*arguments))
 
 
 def _residual(style: _Style, unit: UnitSpec, branch: Layers) -> Residual:
-    merge = style.skip.merge(unit)
+    merge = _skip(style, "merge", unit)
+    if merge is not None and not isinstance(merge, Merge):
+        raise ArchitectureError(
+            f"skip: '{style.names['skip']}' merges with {short(merge)}; expected a layer of ressearch.networks.merges, "
+            "or None for no way around"
+        )
     shortcut: Layers = ()
     if merge and style.skip.has_shortcut:
-        found = style.shortcut(unit)
+        found = written("shortcut", style.names["shortcut"], lambda: style.shortcut(unit))
         if found is None:
             merge = None
         else:
-            shortcut = style.skip.shortcut(found, unit)
+            shortcut = _skip(style, "shortcut", found, unit)
     before: Layers = ()
     if any(layer.weighted for layer in shortcut):
         # He et al. 2016: where the shortcut is a projection, it too sees the pre-activated input.
@@ -277,6 +304,7 @@ def _residual(style: _Style, unit: UnitSpec, branch: Layers) -> Residual:
     return Residual(before, branch, shortcut, merge, after)
 
 
+@cached
 @functools.lru_cache(maxsize=_KEPT)
 def _transition(style: _Style, in_width: int, width: int, stride: int) -> Chain:
     layers = style.skip.transition(style.unit(in_width, width, stride), style.activation)
@@ -285,6 +313,7 @@ def _transition(style: _Style, in_width: int, width: int, stride: int) -> Chain:
     return Chain(layers)
 
 
+@cached
 @functools.lru_cache(maxsize=_KEPT)
 def _stem(style: _Style, stem: str, in_channels: int, width: int) -> Chain:
     spec = StemSpec(
@@ -296,9 +325,10 @@ def _stem(style: _Style, stem: str, in_channels: int, width: int) -> Chain:
         style.activation,
         bias=style.norm == "none",
     )
-    return Chain(STEMS[stem].layers(spec))
+    return Chain(written("stem", stem, lambda: STEMS[stem].layers(spec)))
 
 
+@cached
 @functools.lru_cache(maxsize=_KEPT)
 def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -> Chain:
     kind, act = style.kind, Activation(style.activation)

@@ -20,7 +20,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ressearch.errors import ArchitectureError, nearest
+from ressearch.errors import ArchitectureError, RegistryError, nearest
+from ressearch.limits import short
 from ressearch.networks.attention import SelfAttention
 from ressearch.networks.compatibility import Rule, never, only
 from ressearch.networks.layers import Activation, Affine, AveragePool, Conv, Layer, Layers, norm_layers, pointwise
@@ -35,7 +36,7 @@ from ressearch.networks.merges import (
     WeightedSum,
 )
 from ressearch.networks.shortcuts import UnitSpec, project
-from ressearch.registry import Registry
+from ressearch.registry import Registry, cached
 
 Options = tuple[tuple[str, float], ...]
 
@@ -104,7 +105,18 @@ SKIPS: Registry[type[Skip]] = Registry("skips", ArchitectureError, "skip: {name}
 def skip(name: str, *, replace: bool = False) -> Callable[[type[Skip]], type[Skip]]:
     """Register a class as skip style `name`; one with options becomes a frozen dataclass."""
 
+    SKIPS.require_name(name)
+
     def register(style: type[Skip]) -> type[Skip]:
+        if not (isinstance(style, type) and issubclass(style, Skip)):
+            raise RegistryError(f"skips: '{name}': expected a class derived from Skip, got {short(style)}")
+        if missing := sorted(style.__abstractmethods__):
+            raise RegistryError(f"skips: '{name}': {style.__name__} lacks the method {', '.join(missing)}")
+        if not isinstance(getattr(style, "formula", None), str):
+            raise RegistryError(f"skips: '{name}': {style.__name__} lacks formula, such as formula = 's(x) + F(x)'")
+        own = [one for one, hint in inspect.get_annotations(style).items() if "ClassVar" not in str(hint)]
+        if open_ := [one for one in own if not isinstance(getattr(style, one, None), int | float)]:
+            raise RegistryError(f"skips: '{name}': the option {open_[0]} needs a number as its default")
         if inspect.get_annotations(style):
             style = dataclass(frozen=True)(style)
         SKIPS.add(name, style, replace=replace)
@@ -113,7 +125,7 @@ def skip(name: str, *, replace: bool = False) -> Callable[[type[Skip]], type[Ski
     return register
 
 
-@SKIPS.cached
+@cached
 @functools.lru_cache(maxsize=4096)
 def get_skip(name: str, options: Options = ()) -> Skip:
     """Return the skip style with its options set.
@@ -132,7 +144,7 @@ def get_skip(name: str, options: Options = ()) -> Skip:
     return style(**dict(options))
 
 
-@SKIPS.cached
+@cached
 @functools.lru_cache(maxsize=4096)
 def resolve_options(name: str, options: Options) -> Options:
     """Return a style's options with the published defaults where nothing is given. Raises as `get_skip`."""

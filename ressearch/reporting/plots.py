@@ -234,8 +234,8 @@ def cost_accuracy(results: Results) -> Plot | None:
     front = pareto_front(done, "macs", "val_accuracy")
     cheap, best = front.iloc[0], front.iloc[-1]
     sentence = (
-        f"The best network, {best['name']}, reaches {best['val_accuracy']:.3f} with {format_count(best['macs'])} MACs "
-        f"and {format_count(best['params'])} parameters"
+        f"The most accurate network, {best['name']}, reaches {best['val_accuracy']:.3f} with "
+        f"{format_count(best['macs'])} MACs and {format_count(best['params'])} parameters"
     )
     near = front[front["val_accuracy"] >= best["val_accuracy"] - 0.01].iloc[0]
     if near["trial"] != best["trial"]:

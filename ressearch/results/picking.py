@@ -11,7 +11,7 @@ from typing import Any
 from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, Cost, cost
-from ressearch.plugins import needed
+from ressearch.plugins import require_networks
 from ressearch.results.aggregate import replicates
 from ressearch.results.ranking import Objective, ranked
 from ressearch.results.record import TrialRecord
@@ -108,9 +108,9 @@ def pick(
             f"{directory}: none of the {len(done)} fully trained networks fits the budget ({budget}); least: {least}"
         )
     best, cheaper = fits[0], cheapest_alike(results, fits, objective)
-    with needed(results.directory, results.run, allow_plugins, directory):
-        other = _pick(results.run, cheaper, len(fits)) if cheaper is not None else None
-        return _pick(results.run, best, len(fits), other)
+    require_networks(results.directory, results.run, allow_plugins, directory)
+    other = _pick(results.run, cheaper, len(fits)) if cheaper is not None else None
+    return _pick(results.run, best, len(fits), other)
 
 
 def cheapest_alike(results: Results, trials: Sequence[TrialRecord], objective: Objective) -> TrialRecord | None:

@@ -37,6 +37,7 @@ class _Study(_Part):
 class _Plugin(_Part):
     sha256: str
     file: str | None = None
+    registers: list[list[str]] = []
 
 
 class _Run(_Part):

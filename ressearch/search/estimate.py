@@ -7,7 +7,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +22,10 @@ from ressearch.search.advice import warnings_of
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
 from ressearch.search.storages import require_storage
+from ressearch.search.study import Study
 from ressearch.spaces.space import SearchSpace
 from ressearch.spaces.trials import RandomTrial
 from ressearch.training.choose import Choice, expect, step_seconds
-
-if TYPE_CHECKING:
-    from ressearch.search.study import Study
 
 _LISTED, _SAMPLED, _TIMED, _REASONS = 5000, 1000, 5, 5
 _DEEPEST_TIMED = 200
@@ -39,11 +38,16 @@ _PATIENCE = 10.0
 """Seconds after which no further network is timed."""
 
 
-def check(study: Study) -> dict[str, Any]:
-    """Return what `study` would do, without training: see `Study.check`.
+def check(study: Study | str | Path) -> dict[str, Any]:
+    """Return what a study would do: its space's size, its cheapest and dearest network, the time; trains nothing.
+
+    Args:
+        study: a Study, or the path of a study file.
 
     Raises ResourceError if a trial asks for more than this machine has, memory included.
     """
+    if not isinstance(study, Study):
+        study = Study.from_file(study)
     cpus, gpus, concurrency = slots = trial_resources(study)
     require_storage(study.search.storage, study.name, study.place("search", "storage"))
     networks, is_complete = known_networks(study)

@@ -27,12 +27,12 @@ import torch
 
 from ressearch import durable, registry, signals
 from ressearch.data import AUGMENTATIONS, Dataset
-from ressearch.errors import StudyError
+from ressearch.errors import DataError, StudyError
 from ressearch.networks.blocks import BLOCKS
 from ressearch.networks.shortcuts import SHORTCUTS
 from ressearch.networks.skips import SKIPS
 from ressearch.networks.stems import STEMS
-from ressearch.plugins import keep, modules
+from ressearch.plugins import keep, load_shipped, modules
 from ressearch.remote import describe
 from ressearch.results.progress import progress
 from ressearch.results.run_file import LOCK_FILE, RUN_FILE, STUDY_FILE, read_run, require_study, write_run
@@ -64,7 +64,7 @@ _RESTARTS = 3
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     out: str | Path | None = None,
     monitor: Monitor | None = None,
     address: str | None = None,
@@ -74,7 +74,7 @@ def run(
     """Run a study; returns its directory, which `ressearch.load`, `report` and `pick` read.
 
     Args:
-        study: what to run.
+        study: what to run: a Study, or the path of a study file.
         out: the directory to write [``runs/NAME``], or a URL that fsspec knows; must not hold a study.
         monitor: is told of every event; None is silent.
         address: of a running Ray cluster; None uses this machine.
@@ -87,7 +87,11 @@ def run(
             too many trials failed, or what `repeat` holds cannot be repeated.
         ResourceError: a trial asks for more than the machine has.
     """
-    study = study if data is None else study.with_data(data)
+    if isinstance(study, str | Path):
+        study = Study.from_file(study)
+    load_shipped(study.loaded_plugins)  # another study's plugin of the same name may have been loaded since
+    study = study if data is None else study.with_data(_require_dataset(data))
+    study.require_as_read()
     out = out if out is not None else Path("runs") / study.name
     _require_known_elsewhere(study)
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
@@ -102,6 +106,16 @@ def run(
         mirror.require_empty()
         _run(study, mirror.local, monitor, address, mirror, further)
     return out
+
+
+def _require_dataset(data: Any) -> Dataset:
+    """Raise DataError for what is no data set."""
+    if not isinstance(data, Dataset):
+        what = type(data).__name__
+        raise DataError(
+            f"data: a {what} is no data set; expected what ressearch.data.from_arrays(inputs, labels) returns"
+        )
+    return data
 
 
 def _require_known_elsewhere(study: Study) -> None:
@@ -203,6 +217,8 @@ def _resume(
     mirror: Mirror | None = None,
 ) -> str | Path:
     """Go on with the study in `path`, which the user calls `directory`."""
+    if data is not None:
+        _require_dataset(data)
     require_study(path, directory)
     if _is_complete(path):
         return directory

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import yaml
 from pydantic import (
     BeforeValidator,
@@ -301,6 +302,16 @@ class Study(Section):
                 if getattr(search, key):
                     raise refuse(("search", key), "a grid trains all its points; this is for space.search")
 
+    def require_as_read(self) -> None:
+        """Raise StudyError if fields were changed since the study was read: its file would say something else."""
+        read = self.from_values(self._document.values).model_dump()
+        changed = [key for key, value in self.model_dump().items() if read[key] != value]
+        if changed:
+            raise StudyError(
+                f"study: {', '.join(changed)}: changed since the study was read (model_copy?), so that its file would "
+                "not say what ran; change the values and read them anew, with Study.from_dict or overrides"
+            )
+
     @property
     def objective(self) -> Objective:
         """What trials are ranked by: the first objective."""
@@ -414,12 +425,24 @@ def _load_plugins(document: documents.Document, base: Path) -> tuple[Plugin, ...
 
 def _without_arrays(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a study's values with the name of a data set in memory in the place of the data set."""
+    values = _without_numpy(values)
     data = values.get("data")
     if isinstance(data, Dataset):
         return {**values, "data": {"name": keep_in_memory(data)}}
     if isinstance(data, Mapping) and isinstance(data.get("name"), Dataset):
         return {**values, "data": {**data, "name": keep_in_memory(data["name"])}}
     return dict(values)
+
+
+def _without_numpy(value: Any) -> Any:
+    """Return nested values with NumPy's numbers and arrays, and ranges, as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _without_numpy(one) for key, one in value.items()}
+    return [_without_numpy(one) for one in value] if isinstance(value, list | tuple | range) else value
 
 
 def _data_name(run: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ import torch
 from ray import tune
 
 from ressearch.data import Lazy, Place, Split, Splits
-from ressearch.errors import StudyError, first_line
+from ressearch.errors import PluginError, StudyError, first_line
 from ressearch.networks.architecture import Architecture
 from ressearch.plugins import Plugin, load_shipped
 from ressearch.results.status import Status
@@ -137,7 +137,11 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
         assert spec is not None
         assert data is not None
         self._spec = spec
-        load_shipped(spec.plugins)
+        self._unusable: str | None = None
+        try:
+            load_shipped(spec.plugins)
+        except PluginError as error:  # here alone: the driver has loaded it
+            self._unusable = f"in the process that trains: {error}"
         torch.set_num_threads(spec.threads)
         self._device = trial_device(spec.gpus)
         self._splits = from_arrays(_fetched(data), self._device)
@@ -191,6 +195,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
 
     def step(self) -> dict[str, Any]:
         """Train one epoch of every replicate."""
+        if self._unusable is not None:
+            return self._end(Status.FAILED, self._unusable)
         if self._spec.time_limit is not None and self._mark is not None and checkpoint.take(self._mark):
             return self._end(Status.FAILED, f"over its time limit of {self._spec.time_limit:g} s, and did not answer")
         if self._deadline is not None and time.monotonic() > self._deadline:
