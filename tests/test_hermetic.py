@@ -95,7 +95,7 @@ def test_examples_are_the_same_every_time_but_when_fuzzing() -> None:
 
 
 def test_every_test_states_its_examples_for_all_profiles() -> None:
-    for path in (ROOT / "tests").glob("*.py"):
+    for path in (ROOT / "tests").rglob("*.py"):
         if path.name not in ("profiles.py", Path(__file__).name):
             assert not re.search(r"max_examples|derandomize|@settings", path.read_text()), path.name
 

@@ -71,6 +71,16 @@ def run(*command: str, cwd: Path, code: int = 0) -> tuple[str, str]:
     return out, error
 
 
+def kill_after_some_epochs(process: subprocess.Popen[str], directory: Path) -> None:
+    journal, deadline = directory / "journal.jsonl", time.monotonic() + 240
+    while not journal.is_file() or journal.read_text().count('"event": "epoch"') < 5:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 def test_the_page_shows_one_of_each_kind(folder: Path) -> None:
     assert set(FILES) == {f"my_{kind}.py" for kind in ("blocks", "skips", "data", "augmentations", "samplers", "plots")}
     brought = [pair for name in FILES for pair in ressearch.load_plugin(folder / name).registered]
@@ -89,14 +99,7 @@ def test_the_page_shows_one_of_each_kind(folder: Path) -> None:
 def test_a_study_of_them_all_is_killed_resumed_reported_picked_and_exported(folder: Path) -> None:
     """Two workers, SIGKILL, and the directory alone afterwards: the files it came from are gone."""
     (folder / "study.yaml").write_text(STUDY.replace("epochs: 2", "epochs: 40").replace("trials: 4", "trials: 5"))
-    process = start("run", "study.yaml", "--out", "out", cwd=folder)
-    journal, deadline = folder / "out" / "journal.jsonl", time.monotonic() + 240
-    while not journal.is_file() or journal.read_text().count('"event": "epoch"') < 5:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_after_some_epochs(start("run", "study.yaml", "--out", "out", cwd=folder), folder / "out")
     for name in FILES:
         (folder / name).unlink()
     assert sorted(one.name for one in (folder / "out" / "plugins").iterdir()) == sorted(FILES)
@@ -357,15 +360,19 @@ def test_a_module_is_named_by_its_dotted_name_and_may_not_change(
     )
 
 
-def test_an_installed_package_brings_its_block_to_every_process(
+def test_an_installed_package_is_known_everywhere_and_named_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """All of the page's things in a package of its own, installed with pip; killed, resumed, reported, exported."""
     source = tmp_path / "source"
     (source / "their_things").mkdir(parents=True)
-    (source / "their_things" / "__init__.py").write_text(FILES["my_blocks.py"])
+    for name, text in FILES.items():
+        (source / "their_things" / name).write_text(text)
+    imported = ", ".join(name.removesuffix(".py") for name in FILES)
+    (source / "their_things" / "__init__.py").write_text(f"from their_things import {imported}\n")
     (source / "pyproject.toml").write_text(
         '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
-        '[project]\nname = "their-things"\nversion = "2.0"\n'
+        '[project]\nname = "their-things"\nversion = "2.0"\n[tool.setuptools]\npackages = ["their_things"]\n'
         '[project.entry-points."ressearch.plugins"]\nany = "their_things"\n'
     )
     site = tmp_path / "site"
@@ -382,12 +389,18 @@ def test_an_installed_package_brings_its_block_to_every_process(
     subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
     monkeypatch.setenv("PYTHONPATH", f"{site}:{Path(ressearch.__file__).parents[1]}")
     monkeypatch.setenv("RESSEARCH_PLUGINS", "1")
-    (tmp_path / "study.yaml").write_text("\n".join(SMALL.format(plugin="").splitlines()[2:]))
-    run("run", "study.yaml", "--out", "out", cwd=tmp_path)
+    (tmp_path / "study.yaml").write_text("space:" + STUDY.partition("\nspace:")[2].replace("epochs: 2", "epochs: 20"))
+    kill_after_some_epochs(start("run", "study.yaml", "--out", "out", cwd=tmp_path), tmp_path / "out")
+    run("resume", "out", cwd=tmp_path)  # what is installed need not be allowed
     results = load(tmp_path / "out")
-    assert results.trials["status"].tolist() == ["completed"]
+    assert results.progress.is_complete
+    assert set(results.trials["status"]) == {"completed"}
     assert results.run["installed_plugins"] == {"their-things": "2.0"}
-    run("pick", "out", cwd=tmp_path)  # what is installed need not be allowed
+    run("report", "out", cwd=tmp_path)
+    assert (tmp_path / "out" / "report" / "figures" / "size.png").is_file()
+    run("pick", "out", cwd=tmp_path)
+    run("export", "out", "--out", "net.onnx", cwd=tmp_path)
+    assert (tmp_path / "net.onnx").is_file()
     monkeypatch.setenv("RESSEARCH_PLUGINS", "0")
     _, error = run("check", "study.yaml", cwd=tmp_path, code=2)
     assert "'triple' is unknown" in error

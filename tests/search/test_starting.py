@@ -222,5 +222,5 @@ def test_the_seed_of_a_study_decides_its_split_and_its_draws() -> None:
 def test_the_page_says_how_large_a_space_is_searched_to_its_end() -> None:
     from ressearch.limits import LISTED_POINTS
 
-    text = (Path(__file__).parents[1] / "docs/search.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/search.md").read_text()
     assert f"up to {LISTED_POINTS:,} points is searched until nothing is left" in " ".join(text.split())

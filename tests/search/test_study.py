@@ -11,7 +11,7 @@ import ressearch
 from ressearch import Study
 from ressearch.errors import ResourceError, RessearchError
 
-STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 TEXT = """\
 question: which?

@@ -357,7 +357,7 @@ def test_a_field_of_an_architecture_is_checked_in_python_too() -> None:
 
 
 def test_the_page_on_input_states_the_bounds_that_hold() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "input.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "input.md").read_text()
     stated = dict(re.findall(r"^\| ([^|]+) \| (\d+) \|$", page, re.MULTILINE))
     assert {what.split(" ")[0] + " " + what.split(" ")[-1]: int(most) for what, most in stated.items()} == {
         "channels classes": ARCHITECTURE["widths"].most,
@@ -375,7 +375,7 @@ def test_the_page_on_input_states_the_bounds_that_hold() -> None:
 
 
 def test_the_page_on_input_shows_what_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "input.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "input.md").read_text()
     file.write_text(STUDY.replace("width: 8", "width: eight").replace("lr: 0.1", "lr: -1").replace("epochs:", "epoch:"))
     said = "\n".join(fails(capsys, "check", "mine.yaml"))
     assert f"```text\n{said}\n```" in page

@@ -18,7 +18,7 @@ from ressearch.networks.presets import PRESETS
 from ressearch.shapes import Shape
 from ressearch.units import format_count, parse_count
 
-FIGURES = json.loads((Path(__file__).parent / "published.json").read_text())
+FIGURES = json.loads((Path(__file__).parents[1] / "published.json").read_text())
 PUBLISHED = FIGURES["networks"]
 
 
@@ -44,7 +44,7 @@ def test_each_preset_has_one_kind_of_evidence_and_the_pages_count_them() -> None
     rounded = [*FIGURES["params_millions"], *FIGURES["weights_millions"]]
     none = list(FIGURES["no_figure"])
     assert sorted([*exact, *rounded, *none]) == sorted(PRESETS)
-    pages = Path(__file__).parents[1]
+    pages = Path(__file__).parents[2]
     readme, space = (" ".join((pages / name).read_text().split()) for name in ("README.md", "docs/space.md"))
     assert f"# {len(PRESETS)} published networks; {len(exact)} equal published code's counts exactly" in readme
     assert (

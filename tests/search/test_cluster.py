@@ -25,7 +25,7 @@ from ressearch.cli import cli
 from ressearch.errors import ResourceError
 from ressearch.search import cluster
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDY = """\
 space: {grid: {depth: [8, 14], width: [4, 6]}}
 data: {name: synthetic}

@@ -12,7 +12,7 @@ import pytest
 import ressearch
 from ressearch import load
 
-DATA = Path(__file__).parent / "data" / "before_rooms"
+DATA = Path(__file__).parents[1] / "data" / "before_rooms"
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from ressearch.units import (
     parse_size,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "studies" / "study.schema.json"
 SCHEMA = study_schema()
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)

@@ -253,7 +253,7 @@ def test_the_docs_say_how_many_trials_hyperband_starts_with_and_how_an_owner_of_
     from ressearch.results import ownership
     from ressearch.search import ledger
 
-    text = " ".join((Path(__file__).parents[1] / "docs/search.md").read_text().split())
+    text = " ".join((Path(__file__).parents[2] / "docs/search.md").read_text().split())
     said = [(int(trials), int(epochs)) for trials, epochs in re.findall(r"(\d+) for (\d+)", text)]
     assert said == [(bracket_trials(epochs), epochs) for epochs in (9, 27, 81)]
     assert ledger._FEW == 5

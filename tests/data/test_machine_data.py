@@ -14,7 +14,7 @@ from ressearch.data.files import PUBLISHED
 from ressearch.errors import MissingDataError
 
 pytestmark = pytest.mark.machine_data
-STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("fashion_mnist*.yaml"))
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("fashion_mnist*.yaml"))
 
 
 def here(name: str) -> Dataset:
