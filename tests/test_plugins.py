@@ -360,6 +360,7 @@ def test_a_module_is_named_by_its_dotted_name_and_may_not_change(
     )
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_known_everywhere_and_named_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -576,7 +577,9 @@ loggers: [row_logger]
 """
 
 
-def test_a_plugin_adds_one_of_each_row_of_the_table_without_touching_the_package(tmp_path: Path) -> None:
+def test_a_plugin_adds_one_of_each_row_of_the_table_without_touching_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
     table = re.findall(r"^\| ([\w ]+) \| `(ressearch/[\w/]+\.py)` \|", page, re.MULTILINE)
     assert [kind for kind, _ in table] == list(ROWS)
@@ -599,8 +602,10 @@ def test_a_plugin_adds_one_of_each_row_of_the_table_without_touching_the_package
     assert (tmp_path / "out" / "lines.txt").read_text() == "study\n" * 3
     run("report", "out", "--allow-plugins", cwd=tmp_path)
     assert (tmp_path / "out" / "report" / "figures" / "row_plot.png").is_file()
+    monkeypatch.chdir(tmp_path)
     for registry, name in ROWS.values():
-        rows = json.loads(run("list", registry, "--plugin", "every.py", "--json", cwd=tmp_path)[0])
+        main(["list", registry, "--plugin", "every.py", "--json"])
+        rows = json.loads(capsys.readouterr().out)
         (row,) = [row for row in rows if row["name"] == name]
         assert row["source"] == "every.py"
         assert row["summary"]
