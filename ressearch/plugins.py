@@ -260,10 +260,10 @@ def _load_module(name: str) -> Plugin:
         raise PluginError(f"plugin {short(name)}: is neither a file that ends in .py nor a module's name")
     try:
         found = importlib.util.find_spec(name)
-    except Exception as error:  # the package above it is missing, or fails
-        found, said = None, first_line(error)
-        if not isinstance(error, ModuleNotFoundError):
-            raise PluginError(f"plugin {name}: {type(error).__name__}: {said}") from None
+    except ModuleNotFoundError:  # the package above it is missing
+        found = None
+    except Exception as error:
+        raise PluginError(f"plugin {name}: {type(error).__name__}: {first_line(error)}") from None
     if found is None:
         raise PluginError(f"plugin {name}: no such module can be imported; a file ends in .py")
     try:

@@ -13,7 +13,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ressearch.errors import ArchitectureError, PluginError, RegistryError, RessearchError, first_line, nearest
@@ -309,20 +309,19 @@ def forget(name: str) -> None:
 
 def installed() -> dict[str, str]:
     """Return the version of every installed package that brings plugins, by name."""
+    return {point.dist.name: point.dist.version for point in _announced() if point.dist is not None}
+
+
+def _announced() -> Iterable[importlib.metadata.EntryPoint]:
+    """Return the entry points of installed plugins; none where they are switched off."""
     if os.environ.get(_SWITCH, "1") in ("0", "false", "none", ""):
-        return {}
-    return {
-        point.dist.name: point.dist.version
-        for point in importlib.metadata.entry_points(group=GROUP)
-        if point.dist is not None
-    }
+        return ()
+    return importlib.metadata.entry_points(group=GROUP)
 
 
 def _load_installed() -> None:
     """Import what installed packages announce as plugins. Raises PluginError if one cannot be imported."""
-    if not installed():
-        return
-    for point in importlib.metadata.entry_points(group=GROUP):
+    for point in _announced():
         package = point.dist.name if point.dist is not None else point.name
         try:
             with source(package):

@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from hypothesis import strategies as st
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ressearch import Architecture, build, cost
 from ressearch.errors import ArchitectureError
@@ -104,28 +102,8 @@ def networks(draw: st.DrawFn, side: int = 16, num_classes: int = 10) -> tuple[Ar
         return architecture, shape
 
 
-def counted(architecture: Architecture, shape: Shape, num_classes: int = 10) -> Cost:
-    """Count the built network: parameters by numel, MACs by torch's counter plus biases, activations by hooks."""
-    tally = {"biases": 0, "activations": 0}
-
-    def watch(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        tally["activations"] += output.numel()
-        if getattr(module, "bias", None) is not None:
-            tally["biases"] += output.numel()
-
-    with torch.device("meta"):
-        network = build(architecture, input_channels(shape), num_classes).eval()
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.MaxPool2d):
-                module.register_forward_hook(watch)
-        with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, *shape))
-    params = sum(parameter.numel() for parameter in network.parameters())
-    return Cost(params, counter.get_total_flops() // 2 + tally["biases"], tally["activations"])
-
-
 def without_memory(cost: Cost) -> Cost:
-    """The part of a cost that `counted` counts."""
+    """The part of a cost that `ressearch.testing.counted` counts."""
     return cost._replace(saved=0)
 
 

@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(*command: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+def start(*command: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ressearch", *command],
         text=True,
@@ -768,8 +768,6 @@ def test_files_of_one_name_do_not_pass_for_each_other(tmp_path: Path) -> None:
     ressearch.load_plugin(tmp_path / "a" / "my.py")
     with pytest.raises(PluginError, match=f"blocks: 'mine' is registered already, by {tmp_path}/a/my.py"):
         ressearch.load_plugin(tmp_path / "b" / "my.py")
-    with plugins.isolated():
-        pass
     registry.forget(str(tmp_path / "a" / "my.py"))
     plugins._loaded.clear()
     first = Study.from_file(tmp_path / "a" / "study.yaml")

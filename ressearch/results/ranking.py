@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
@@ -68,8 +68,7 @@ def ranked(rows: Iterable[Row], objective: Objective) -> list[Row]:
 def ranked_table(trials: pd.DataFrame, objective: Objective) -> pd.DataFrame:
     """Return the trials of a table that trained every epoch, the best first."""
     done = trials[trials["status"] == Status.COMPLETED]
-    order: Callable[[Any], Any] = lambda index: objective.key(done.loc[index])  # noqa: E731
-    return done.loc[sorted(done.index, key=order)]
+    return done.sort_values([objective.column, "macs", "trial"], ascending=[not objective.is_more, True, True])
 
 
 __all__ = ["OBJECTIVES", "Objective", "ranked", "ranked_table"]

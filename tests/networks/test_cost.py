@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
-from strategies import architectures, counted, input_shape, networks, saved_numbers, without_memory
+from strategies import architectures, input_shape, networks, saved_numbers, without_memory
 
 from ressearch import Architecture, cost, plan
 from ressearch.errors import ArchitectureError
@@ -16,6 +16,7 @@ from ressearch.networks.layers import Layer, Norm
 from ressearch.networks.plan import Chain, Residual
 from ressearch.networks.presets import PRESETS
 from ressearch.shapes import Shape
+from ressearch.testing import counted
 from ressearch.units import format_count, parse_count
 
 FIGURES = json.loads((Path(__file__).parents[1] / "published.json").read_text())
