@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 OUT ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 SEED ?=
 
-.PHONY: help quickstart test pytest docs test-data test-all fuzz lint types format reports clean
+.PHONY: help quickstart test pytest docs test-data test-all fuzz mutants lint types format reports clean
 
 help:
 	@echo "make quickstart  set up, search a small space on real data, write a report, pick a network"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
 	@echo "make test-all    run all of these, and the tests that take minutes each"
 	@echo "make fuzz        draw ten times the examples, and 5,000 spoilt inputs, from a fresh seed (make fuzz SEED=N draws them again)"
+	@echo "make mutants     ROOM=spaces: change one small thing after the other there, and list what no test noticed"
 	@echo "make reports     make the reports under reports/ again (about 3 minutes on two cores)"
 	@echo "make format      format the code"
 	@echo "make clean       remove the virtual environment and caches"
@@ -65,6 +66,9 @@ fuzz: $(VENV)/.dev
 	echo "seed $$seed: \`make fuzz SEED=$$seed\` draws the same again"; \
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --hypothesis-seed $$seed && \
 	$(BIN)/python benchmarks/fuzz.py --seed $$seed
+
+mutants: $(VENV)/.dev
+	$(BIN)/python benchmarks/mutants.py $(ROOM) $(MUTANTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from pathlib import Path
 import hermetic
 import profiles
 import pytest
+from filelock import FileLock
 
 HOME, MACHINE = hermetic.enter()  # before anything is imported that looks at the environment
 atexit.register(hermetic.leave, HOME)
@@ -62,8 +63,15 @@ def small_study() -> Study:
 
 
 @pytest.fixture(scope="session")
-def _small_run(tmp_path_factory: pytest.TempPathFactory, small_study: Study) -> Path:
-    return ressearch.run(small_study, tmp_path_factory.mktemp("runs") / "small")
+def _small_run(tmp_path_factory: pytest.TempPathFactory, small_study: Study, worker_id: str) -> Path:
+    """The directory of the small study, run once for all processes of a test run, or once for all where
+    TESTS_SMALL_RUN says."""
+    base = tmp_path_factory.getbasetemp()
+    directory = Path(os.environ.get("TESTS_SMALL_RUN") or (base if worker_id == "master" else base.parent) / "small")
+    with FileLock(f"{directory}.lock"):
+        if not directory.exists():
+            ressearch.run(small_study, tmp_path_factory.mktemp("runs") / "small").rename(directory)
+    return directory
 
 
 @pytest.fixture
