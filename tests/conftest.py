@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """A seed that is asked for is drawn from; without one the examples are the same every time."""
     if config.getoption("--hypothesis-seed") is not None and config.getoption("--hypothesis-profile") is None:
         settings.load_profile("drawn")
+
+
+def pytest_sessionfinish() -> None:
+    """End the Ray that tests shared."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,13 +87,22 @@ def small_run(_small_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_small_run, tmp_path / "small"))
 
 
-@pytest.fixture(scope="module")
-def ray_started() -> Iterator[None]:
-    """Ray for all studies of a module: they find it running and leave it so."""
+@pytest.fixture
+def ray_started() -> None:
+    """Ray, started once for all tests of a process: studies find it running and leave it so."""
     import ray
 
     from ressearch.search.cluster import start_ray
 
-    start_ray()
+    if not ray.is_initialized():
+        start_ray()
+
+
+@pytest.fixture
+def no_ray() -> Iterator[None]:
+    """No Ray that an earlier test started: workers see the environment as it is now."""
+    import ray
+
+    ray.shutdown()
     yield
     ray.shutdown()

@@ -96,6 +96,7 @@ def test_the_page_shows_one_of_each_kind(folder: Path) -> None:
     assert len(block.strip().splitlines()) <= 10  # an own block in ten lines
 
 
+@pytest.mark.slow
 def test_a_study_of_them_all_is_killed_resumed_reported_picked_and_exported(folder: Path) -> None:
     """Two workers, SIGKILL, and the directory alone afterwards: the files it came from are gone."""
     (folder / "study.yaml").write_text(STUDY.replace("epochs: 2", "epochs: 40").replace("trials: 4", "trials: 5"))
@@ -140,6 +141,7 @@ def test_a_study_of_them_all_is_killed_resumed_reported_picked_and_exported(fold
     assert json.loads(shown)["val_accuracy"] == pytest.approx(best)
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_arrays_in_memory_need_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code = pages("python")["in a script or a notebook"]
@@ -151,6 +153,7 @@ def test_arrays_in_memory_need_no_plugin(tmp_path: Path, monkeypatch: pytest.Mon
     assert load(directory).run["split_fingerprint"] == namespace["study"].splits().fingerprint  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_a_study_of_arrays_goes_on_with_the_same_arrays_alone(tmp_path: Path) -> None:
     numbers = np.random.default_rng(1)
     inputs, labels = numbers.normal(size=(80, 4)).astype("float32"), np.arange(80) % 2
@@ -204,7 +207,7 @@ recipe: {{epochs: 1}}
 
 
 @pytest.fixture
-def small(folder: Path) -> Path:
+def small(folder: Path, ray_started: None) -> Path:
     """A study of one network that only a plugin knows, run, and forgotten by this process."""
     (folder / "study.yaml").write_text(SMALL.format(plugin="my_blocks.py"))
     with plugins.isolated():
@@ -757,6 +760,7 @@ def test_a_plugin_that_takes_a_built_ins_place_gives_it_back(tmp_path: Path) -> 
     assert BLOCKS.entry("basic").source == "ressearch"
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_files_of_one_name_do_not_pass_for_each_other(tmp_path: Path) -> None:
     for folder, convs in (("a", 1), ("b", 3)):
         (tmp_path / folder).mkdir()
@@ -782,6 +786,7 @@ def test_files_of_one_name_do_not_pass_for_each_other(tmp_path: Path) -> None:
     assert ressearch.pick(out, allow_plugins=True).architecture.depth == 5
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_an_export_takes_no_other_arrays_than_the_study_had(tmp_path: Path) -> None:
     from ressearch import export
 

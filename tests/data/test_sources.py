@@ -396,6 +396,7 @@ def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) ->
     assert results[0] == results[1]
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_a_streamed_study_of_a_relative_path_runs_through_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # Ray's workers have another directory
     write_folder(tmp_path / "images")
@@ -651,6 +652,7 @@ def test_the_hub_is_never_asked_by_check_or_info(
         assert said.count("\n") == 1
         assert "is not in the hub's local cache; `ressearch data fetch hub:nobody/nothing` downloads it" in said
     assert not asked
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the hub's library tries five times
     with pytest.raises(SystemExit, match="2"):
         main(["data", "fetch", "hub:nobody/nothing"])
     assert capfd.readouterr().err.count("\n") == 1

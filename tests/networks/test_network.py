@@ -81,7 +81,7 @@ def test_gradients_vanish_in_deep_plain_networks_only(norm_order: str) -> None:
     assert first_stage_gradient("none") < 1e-2 * first_stage_gradient("identity")
 
 
-@examples(60)
+@examples(25)
 @given(networks(side=8, num_classes=3), st.integers(0, 3))
 def test_working_in_place_changes_no_gradient(drawn: tuple[Architecture, Shape], seed: int) -> None:
     architecture, shape = drawn

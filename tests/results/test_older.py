@@ -40,6 +40,7 @@ def test_a_complete_study_stays_complete(older: Path) -> None:
     assert {path: path.read_bytes() for path in (older / "search").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("ray_started")
 def test_a_killed_study_goes_on_from_its_checkpoint(older: Path) -> None:
     directory = older / "killed"
     before = load(directory)

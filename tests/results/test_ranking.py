@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -55,10 +56,15 @@ def test_ties_go_to_the_cheaper_network_and_then_to_the_earlier() -> None:
     assert Objective.of({"study": {"search": {"objective": ["unheard_of"]}}}) == by_accuracy
 
 
+@pytest.fixture(scope="module")
+def _ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(ressearch.run(Study.from_dict(STUDY), tmp_path_factory.mktemp("ranking") / "out"))
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(_ran: Path, tmp_path: Path) -> Path:
     """A study of losses whose values were set by hand, in its journal; a seed's loss differs by 0.02 from the mean."""
-    out = Path(ressearch.run(Study.from_dict(STUDY), tmp_path / "out"))
+    out = Path(shutil.copytree(_ran, tmp_path / "out"))
     values = {trial: (accuracy, loss) for trial, _, _, accuracy, loss, _ in MADE}
     lines = []
     for line in (out / "journal.jsonl").read_text().splitlines():

@@ -229,8 +229,9 @@ def figures(directory: str | Path) -> list[tuple[Any, ...]]:
     return [*runs[["grouped", "channels_last"]].itertuples(index=False), *numbers.itertuples(index=False)]
 
 
+@pytest.mark.slow
 def test_a_study_is_repeated_and_resumed_on_another_machine_with_the_same_numbers(
-    another_machine: Callable[[str, Choice], None], tmp_path: Path
+    no_ray: None, another_machine: Callable[[str, Choice], None], tmp_path: Path
 ) -> None:
     another_machine("first", Choice(False, False))
     study = Study.from_dict(STUDY)

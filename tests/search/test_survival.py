@@ -248,6 +248,7 @@ def test_a_resumed_random_search_proposes_what_an_undisturbed_one_does(tmp_path:
     assert [one["architecture"] for one in proposals] + later == whole
 
 
+@pytest.mark.slow
 def test_a_study_survives_the_ends_of_its_driver_and_a_worker(tmp_path: Path) -> None:
     text = "name: grid\nspace: {grid: {depth: [8, 14, 20], width: [4, 6]}}\ndata: {name: synthetic}\n"
     text += "recipe: {epochs: 150, seeds: 2}\n"
