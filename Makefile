@@ -8,8 +8,10 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 OUT ?= runs/quickstart-$(shell date +%Y%m%d-%H%M%S)
 SEED ?=
+# The tests on all cores, at most four of them: each process of tests may hold a Ray of its own.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help quickstart test pytest docs test-data test-all fuzz mutants lint types format reports clean
+.PHONY: help quickstart test pytest docs test-data test-slow test-all shuffle fuzz mutants lint types format reports clean
 
 help:
 	@echo "make quickstart  set up, search a small space on real data, write a report, pick a network"
@@ -17,7 +19,9 @@ help:
 	@echo "make pytest      run the tests alone, without lint and types"
 	@echo "make docs        build the site into site/, strictly"
 	@echo "make test-data   run the tests that read this machine's data sets; skips what is absent"
-	@echo "make test-all    run all of these, and the tests that take minutes each"
+	@echo "make test-slow   run the tests that take minutes each"
+	@echo "make test-all    run all of these"
+	@echo "make shuffle     run the tests in another order each time (make shuffle SEED=N repeats one)"
 	@echo "make fuzz        draw ten times the examples, and 5,000 spoilt inputs, from a fresh seed (make fuzz SEED=N draws them again)"
 	@echo "make mutants     ROOM=spaces: change one small thing after the other there, and list what no test noticed"
 	@echo "make reports     make the reports under reports/ again (about 3 minutes on two cores)"
@@ -49,7 +53,7 @@ quickstart: $(VENV)/.installed
 test: lint types pytest
 
 pytest: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 docs: $(VENV)/.docs
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -58,8 +62,15 @@ docs: $(VENV)/.docs
 test-data: $(VENV)/.dev
 	$(BIN)/python -m pytest -m machine_data -rs
 
-test-all: test test-data
+test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'slow and not machine_data'
+
+test-all: test test-data test-slow
+
+shuffle: $(VENV)/.dev
+	@seed="$(SEED)"; seed=$${seed:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**32))')}; \
+	echo "seed $$seed: \`make shuffle SEED=$$seed\` draws the same order again"; \
+	$(PYTEST) -p randomly -p "no:cacheprovider" --randomly-seed $$seed --randomly-dont-reset-seed
 
 fuzz: $(VENV)/.dev
 	@seed="$(SEED)"; seed=$${seed:-$$($(BIN)/python -c 'import secrets; print(secrets.randbelow(2**32))')}; \

@@ -104,9 +104,9 @@ def test_ci_runs_what_a_user_runs() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     commands = [line for line in lines if line and not line.startswith("#")]
     made = [line.removeprefix("make ") for line in commands if line.startswith("make ")]
-    assert sorted(made) == ["test", "test-data"]
+    assert sorted(made) == ["test", "test-data", "test-slow"]
     targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert {"test", "test-data", "test-all", "fuzz"} <= set(targets)
+    assert {"test", "test-data", "test-slow", "test-all", "shuffle", "fuzz", "mutants"} <= set(targets)
 
 
 def test_signals_are_heard_also_where_the_tests_were_started_with_nohup() -> None:

@@ -25,6 +25,8 @@ from ressearch.cli import cli
 from ressearch.errors import ResourceError
 from ressearch.search import cluster
 
+pytestmark = pytest.mark.usefixtures("no_ray")
+
 ROOT = Path(__file__).parents[2]
 STUDY = """\
 space: {grid: {depth: [8, 14], width: [4, 6]}}
