@@ -38,6 +38,13 @@ class Tune(Section):
 
     tune: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=100)]
 
+    @field_validator("tune")
+    @classmethod
+    def _differ(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates):
+            raise ValueError("the learning rates must differ")
+        return rates
+
 
 def _kind_of_lr(value: object) -> str:
     """Tell which of the forms of `Recipe.lr` a value is meant as; the tag stands in no message."""
