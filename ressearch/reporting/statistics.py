@@ -83,5 +83,5 @@ def hypervolume(costs: Sequence[float], scores: Sequence[float], worst_cost: flo
 def pareto_front(table: pd.DataFrame, cost: str, score: str) -> pd.DataFrame:
     """Return the rows that no other row beats: none is as cheap with a higher score. Ordered by cost."""
     ordered = table.sort_values([cost, score], ascending=[True, False])
-    best_before = ordered[score].cummax().shift(fill_value=-math.inf)
+    best_before = ordered[score].astype(float).cummax().shift(fill_value=-math.inf)
     return ordered[ordered[score] > best_before]

@@ -41,9 +41,8 @@ def test_welchs_interval_is_scipys_for_samples_of_unequal_size(ones: list[float]
 @pytest.mark.parametrize("values", [[0.2, 0.4], [0.9, 0.91, 0.95, 0.7], [5.0] * 4, list(range(30))])
 def test_a_means_interval_is_scipys(values: list[float]) -> None:
     found = mean_interval(values)
-    low, high = (
-        stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values)) if len(set(values)) > 1 else (5, 5)
-    )
+    mean, error = np.mean(values), stats.sem(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, mean, error) if error > 0 else (mean, mean)
     assert (found.low, found.high, found.mean, found.n) == pytest.approx((low, high, np.mean(values), len(values)))
     assert found.half_width == pytest.approx((high - low) / 2)
 
