@@ -158,8 +158,8 @@ def test_what_surely_does_not_fit_is_refused_with_what_would_help(
     there = f"{(least * GIB - 8 * 10**6) / GIB:.3g} GiB"
     assert str(caught.value) == (
         f"study:1: space: {NETWORK.replace(widths=(8, 16)).name} needs at least 3 GiB{times} to train, this machine "
-        f"has {there}; a smaller network or {helps} helps, or search.constraints.max_training_memory: {left}, which leaves "
-        "such networks out"
+        f"has {there}; a smaller network or {helps} helps, or search.constraints.max_training_memory: {left}, which "
+        "leaves such networks out"
     )
 
 
