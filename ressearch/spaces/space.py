@@ -233,11 +233,19 @@ class SearchSpace:
         for key, domain in self.parameters.items():
             for value in domain.values if isinstance(domain, Choice) else ():
                 pinned = Pinned(RandomTrial(0), key, label(value))
-                if (problem := self._problem(pinned)) is not None:
-                    named = str(problem).split(":")[0].split(" ")[0]
-                    blamed = (one for one in self.parameters if one in (named, *_STANDS_FOR.get(named, ())))
-                    raise SpaceError(str(problem), next(blamed, key))
+                self._require_network(pinned, key)
+                for option, nested in domain.options.get(value, {}).items() if isinstance(domain, Choice) else ():
+                    for choice in nested.values if isinstance(nested, Choice) else ():
+                        self._require_network(Pinned(pinned, f"{value}.{option}", choice), key)
         self.sample_one(RandomTrial(0))
+
+    def _require_network(self, pinned: Trial, key: str) -> None:
+        """Raise SpaceError, naming the key to blame, if none of many draws with a choice of `key` is a network."""
+        problem = self._problem(pinned)
+        if problem is not None:
+            named = str(problem).split(":")[0].split(" ")[0]
+            blamed = (one for one in self.parameters if one in (named, *_STANDS_FOR.get(named, ())))
+            raise SpaceError(str(problem), next(blamed, key))
 
     def _problem(self, trial: Trial) -> ArchitectureError | None:
         """Return why none of many draws from `trial` is a network, or None if one is."""

@@ -129,10 +129,15 @@ class FixedTrial:
         """Answer, or pass the question on."""
         return self._answer(
             name,
-            lambda answer: type(answer) in (int, float) and low <= answer <= high,
-            f"expected {low:g} to {high:g}",
+            lambda answer: type(answer) in (int, float) and low <= answer <= high and _is_on_grid(answer - low, step),
+            f"expected {low:g} to {high:g}" + (f" by {step:g}" if step is not None else ""),
             lambda trial: trial.suggest_float(name, low, high, step=step, log=log),
         )
+
+
+def _is_on_grid(distance: float, step: float | None) -> bool:
+    """Return whether a distance is a whole number of steps, as far as floating point says."""
+    return step is None or math.isclose(distance / step, round(distance / step), abs_tol=1e-6)
 
 
 class GridTrial:
