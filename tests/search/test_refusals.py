@@ -59,3 +59,15 @@ def test_every_mistake_is_said_each_with_its_line_and_none_twice() -> None:
         "study:12: recipe.epochs: 0: expected a number of at least 1",
         "study:14: resources.concurrency: 0: expected a number of at least 1",
     ]
+
+
+def test_fields_that_were_changed_since_a_study_was_read_are_named() -> None:
+    study = Study.from_dict({"space": GRID, "data": {"name": "synthetic"}})
+    study.require_as_read()
+    changed = study.model_copy(update={"seed": 7, "recipe": study.recipe.model_copy(update={"epochs": 2})})
+    with pytest.raises(RessearchError) as caught:
+        changed.require_as_read()
+    assert str(caught.value) == (
+        "study: seed, recipe: changed since the study was read (model_copy?), so that its file would not say what ran; "
+        "change the values and read them anew, with Study.from_dict or overrides"
+    )

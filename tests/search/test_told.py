@@ -283,3 +283,33 @@ def test_a_searcher_watches_the_first_objective() -> None:
     assert set(config) == {"trial", "architecture", "lr", "columns"}
     assert (config["trial"], config["lr"]) == (0, study().recipe.lrs[0])
     assert Architecture.from_dict(config["architecture"]).depth in (8, 14, 20)
+
+
+def test_a_phase_whose_budget_is_spent_already_is_not_begun(tuner: dict[str, Any], tmp_path: Path) -> None:
+    searched = study(search={"budget": {"wall_time": 5}})
+    ended: list[tuple[str, ...]] = []
+    store = SimpleNamespace(
+        tables=SimpleNamespace(trials={}),
+        active_seconds=6.0,
+        broken=None,
+        mirror=None,
+        finish=lambda *why: ended.append(why),
+    )
+    phase = Phase("search", searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
+    slots = Slots(concurrency=1, cpus=1.0, gpus=0.0)
+    assert runner._tune(searched, phase, tmp_path, store, None, slots) is None  # type: ignore[arg-type]
+    assert ended == [("search", "the budget of 5 s is spent")]
+    assert "tune" not in tuner
+
+
+def test_cmaes_is_told_the_seed_its_first_step_and_to_keep_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ressearch.search.cmaes import CmaEs
+
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(optuna.samplers.CmaEsSampler, "__init__", lambda self, **given: told.update(given))
+    made = SAMPLERS["cmaes"].make(7, n_startup_trials=5, sigma0=0.25)
+    assert isinstance(made, CmaEs)
+    assert told == {"seed": 7, "n_startup_trials": 5, "with_margin": True, "warn_independent_sampling": False}
+    assert made._sigma0 == 0.25
+    SAMPLERS["cmaes"].make(7)
+    assert told["n_startup_trials"] == 1
