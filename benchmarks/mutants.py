@@ -218,7 +218,7 @@ def main() -> None:
         names += [name for name, code in outcomes(work).items() if code is not None and code not in KILLED]
     if options.sample:
         names += _sample(work, options.sample)
-    if not options.again or names:
+    if names or not (options.again or options.sample):
         mutate(work, names, options.processes)
     print(f"\nwhat survived: {list_survivors(room)}\n")
     print(table([room]))

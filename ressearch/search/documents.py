@@ -45,7 +45,7 @@ class Document:
         """Return ``file:line: key`` for a key path, or ``--set key`` where an override put it."""
         path = tuple(path)
         dotted = ".".join(map(str, path))
-        if any(override[: len(path)] == path for override in self.overrides):
+        if path and any(override[: len(path)] == path for override in self.overrides):
             return f"--set {dotted}"
         for end in range(len(path), 0, -1):
             if path[:end] in self.overrides:

@@ -91,7 +91,7 @@ def _changed(value: Any, distribution: BaseDistribution, chance: random.Random) 
     steps = 1
     while steps < last and chance.random() < 0.5:
         steps += 1
-    possible = [one for one in (at - steps, at + steps) if 0 <= one <= last] or [0 if at > last / 2 else last]
+    possible = [one for one in (at - steps, at + steps) if 0 <= one <= last] or [one for one in (0, last) if one != at]
     return low + step * chance.choice(possible)
 
 
