@@ -170,7 +170,7 @@ def test_points_that_are_named_come_first_whether_the_space_can_say_them_or_not(
     first = proposer.suggest("a")
     assert Architecture.from_dict(first["architecture"]) == Architecture.preset("resnet20-cifar")
     assert first["columns"] == {}
-    assert (Architecture.preset("resnet20-cifar"), 0.1) in sampling.drawing.seen
+    assert (Architecture.preset("resnet20-cifar"), study().recipe.lrs[0]) in sampling.drawing.seen
 
 
 def test_a_fixed_list_is_handed_out_in_order() -> None:
