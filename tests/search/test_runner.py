@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import ressearch
-from ressearch import Study, signals
+from ressearch import Study, plugins, signals
 from ressearch.errors import DataError, StudyError
 from ressearch.results import Store
 from ressearch.results.run_file import read_run, write_run
@@ -311,3 +311,21 @@ def test_every_text_of_a_study_is_looked_at_for_names() -> None:
 def test_the_time_is_utc_to_the_second() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", runner._utc())
     assert json.dumps(runner._utc())
+
+
+def test_what_this_process_alone_knows_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    from ressearch.networks.blocks import BLOCKS
+
+    def mine() -> None:
+        """Stand for the maker of a block."""
+
+    with plugins.isolated():
+        BLOCKS.add("mine", BLOCKS["basic"], maker=mine)
+        known = Study.from_dict({"space": {"grid": {"block": ["basic", "mine"], "depth": 8, "width": 2}}})
+        with pytest.raises(StudyError) as caught:
+            runner.run(known, tmp_path / "out")
+    assert str(caught.value) == (
+        f"blocks: 'mine' comes from {__name__}, which the processes that train do not know: put it into a file or "
+        "module and name that in the study's `plugins`"
+    )
+    assert not (tmp_path / "out").exists()

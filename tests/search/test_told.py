@@ -259,6 +259,9 @@ def test_tune_is_told_the_trials_their_share_and_where_to_leave_its_files(
     assert (run.name, run.storage_path, run.verbose) == ("search", f"{tmp_path}/.tune", 0)
     assert run.failure_config.max_failures == 3
     assert run.checkpoint_config.checkpoint_at_end is False
+    recorder = run.callbacks[0]
+    assert (recorder._phase, recorder._recipe, recorder._devices) == ("search", searched.recipe, 0.5)
+    assert len(run.callbacks) == 1
     assert tuner["pending"] is None
 
 
@@ -313,3 +316,32 @@ def test_cmaes_is_told_the_seed_its_first_step_and_to_keep_a_margin(monkeypatch:
     assert made._sigma0 == 0.25
     SAMPLERS["cmaes"].make(7)
     assert told["n_startup_trials"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_exhausted", "finished"), [("search", True, True), ("search", False, False), ("final", True, False)]
+)
+def test_a_search_whose_space_is_spent_says_so(
+    tuner: dict[str, Any],
+    tmp_path: Path,
+    name: str,
+    is_exhausted: bool,
+    finished: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ressearch.search.stopping import Noted
+
+    searched, ended = study(), []
+    monkeypatch.setattr(Noted, "has_ended", lambda self, store: is_exhausted)
+    store = SimpleNamespace(
+        tables=SimpleNamespace(trials={}),
+        active_seconds=0.0,
+        broken=None,
+        mirror=None,
+        finish=lambda *why: ended.append(why),
+    )
+    phase = Phase(name, searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
+    monitor = SimpleNamespace(phase=lambda *given: None)
+    runner._tune(searched, phase, tmp_path, store, monitor, Slots(1.0, 0.0, 1))  # type: ignore[arg-type]
+    assert ended == ([("search", "the space holds no further network")] if finished else [])
+    assert tuner["run"].callbacks[0]._devices == 1.0
