@@ -59,7 +59,7 @@ def _questions(space: SearchSpace, architecture: Architecture) -> Iterator[tuple
             continue
         yield key, _possible(domain, _value(key, architecture))
         if isinstance(domain, Choice):
-            for option, nested in domain.options.get(architecture.skip, {}).items() if key == "skip" else ():
+            for option, nested in domain.options.get(architecture.skip, {}).items():  # only `skip` has options
                 yield f"{architecture.skip}.{option}", _possible(nested, options.get(option))
 
 

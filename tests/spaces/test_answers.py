@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import ressearch.spaces.answers
 from ressearch import Architecture, SearchSpace, cost
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.spaces.answers import answers_of, complete
@@ -58,6 +59,39 @@ KNOWN: list[tuple[dict[str, Any], Architecture, dict[str, Any] | None]] = [
         Architecture(depths=(2, 2, 2), skip="dense", skip_options={"growth_rate": 8.0}, stem_width=12),
         {"width": 12, "skip": "dense", "dense.growth_rate": 8},
     ),
+    ({"depth": {"low": 8, "high": 14, "step": 6}, "width": 6}, SMALL, {"depth": 8}),
+    (
+        {"stages": [1, 2], "blocks_per_stage": {"low": 1, "high": 3}, "width": 6},
+        Architecture(depths=(2,), widths=(6,)),
+        {"stages": 1, "blocks_per_stage": 2},
+    ),
+    ({"depth": 9, "width": 6, "head_width": {"low": 8, "high": 16}}, SMALL, None),
+    (
+        {"w0": {"low": 16, "high": 24, "step": 8}, "wa": {"low": 1.0, "high": 40.0}, "wm": 2.54, "depth": 22},
+        SMALL,
+        None,
+    ),
+    (
+        {"blocks_per_stage": 2, "width": {"low": 8, "high": 16}, "skip": [{"dense": {"growth_rate": [4, 8]}}, "none"]},
+        Architecture(depths=(2, 2, 2), skip="dense", skip_options={"growth_rate": 8.0}, stem_width=12),
+        {"width": 12, "skip": "dense", "dense.growth_rate": 8},
+    ),
+    (
+        {"blocks_per_stage": 2, "width": {"low": 4, "high": 16}, "skip": "dense"},
+        Architecture(depths=(2, 2, 2), widths=(8, 16, 32), stem_width=4, skip="dense"),
+        None,
+    ),
+    (
+        {"depth": 8, "width": {"low": 4, "high": 16}, "stem_width": [8, 5]},
+        SMALL.replace(stem_width=5),
+        {"width": 6, "stem_width": 5},
+    ),
+    # with 128 x 64 values a network's own are found at once; all together are too many to try
+    (
+        {"blocks_per_stage": list(range(1, 129)), "width": list(range(1, 65))},
+        Architecture(depths=(2, 2, 2), widths=(60, 120, 240)),
+        {"blocks_per_stage": 2, "width": 60},
+    ),
     (
         {"w0": [16, 24], "wa": 24.48, "wm": [2.0, 2.54], "depth": 22, "group_width": 16},
         Architecture("bottleneck", (1, 2, 7, 12), (32, 64, 160, 384), bottleneck_ratio=1.0, group_width=16).replace(
@@ -87,6 +121,22 @@ def test_a_field_that_a_choice_left_open_is_found_by_trying() -> None:
     assert answers_of(space, network) == {"group_width": "8.16.32"}
     space = SearchSpace({"depth": 8, "width": 8, "group_width": [2, [4, 4, 4]]})
     assert answers_of(space, network.replace(group_width=4)) == {"group_width": "4.4.4"}
+
+
+def test_a_combination_that_is_refused_is_passed_over() -> None:
+    space = SearchSpace({"depth": 8, "width": [8, 12], "group_width": [[3, 3, 3], [4, 4, 4], [2, 2, 2]]})
+    network = Architecture(depths=(1, 1, 1), widths=(8, 16, 32), group_width=4)  # 3 divides no width of it
+    assert answers_of(space, network) == {"width": 8, "group_width": "4.4.4"}
+
+
+@pytest.mark.parametrize(("most", "answers"), [(2, {"group_width": "4.4.4"}), (1, None)])
+def test_more_combinations_than_the_most_are_not_tried(
+    most: int, answers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ressearch.spaces.answers, "_MOST", most)
+    space = SearchSpace({"depth": 8, "width": 8, "group_width": [[2, 2, 2], [4, 4, 4]]})
+    network = Architecture(depths=(1, 1, 1), widths=(8, 16, 32), group_width=4)
+    assert answers_of(space, network) == answers
 
 
 def test_a_matched_width_is_no_question() -> None:
