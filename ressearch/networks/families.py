@@ -208,7 +208,7 @@ def match_width(
         }
         best = nearest({widths for widths in moved | base if min(widths) >= 1})
     if best is None:
-        make(rounded(high))  # says what is wrong with it
+        make(rounded(multiple))  # says what is wrong with it
         raise ArchitectureError(f"no width gives a network of {match.cost} {format_count(match.target)}")
     architecture = make(best[1])
     price = cost(architecture, input_shape, num_classes)

@@ -59,7 +59,7 @@ def _questions(space: SearchSpace, architecture: Architecture) -> Iterator[tuple
             continue
         yield key, _possible(domain, _value(key, architecture))
         if isinstance(domain, Choice):
-            for option, nested in domain.options.get(architecture.skip, {}).items() if key == "skip" else ():
+            for option, nested in domain.options.get(architecture.skip, {}).items():  # only `skip` has options
                 yield f"{architecture.skip}.{option}", _possible(nested, options.get(option))
 
 
@@ -105,17 +105,20 @@ def complete(space: SearchSpace, given: Mapping[str, Any], seed: str) -> dict[st
     """
     chance = RandomTrial(random.Random(seed).getrandbits(64))
     problem: Exception | None = None
+    unasked, asked = set(given), set[str]()
     for _ in range(_DRAWS):
         answers = FixedTrial({key: label(value) for key, value in given.items()}, chance)
         try:
             space.suggest(answers)
         except (ArchitectureError, BudgetError) as error:
             problem = error
-            continue
-        if not answers.unused:
-            return answers.given
-        problem = SpaceError(
-            f"{min(answers.unused)}: no question of this space; {nearest(min(answers.unused), sorted(answers.given))}"
-        )
+        else:
+            if not answers.unused:
+                return answers.given
+            problem = SpaceError(f"{min(answers.unused)}: no question of a network with the other answers")
+        unasked &= answers.unused
+        asked |= answers.given.keys()
+    if unasked:
+        raise SpaceError(f"{min(unasked)}: no question of this space; {nearest(min(unasked), sorted(asked))}")
     assert problem is not None
     raise problem

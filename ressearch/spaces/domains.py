@@ -200,7 +200,11 @@ def _options(skip: str, nested: Any) -> dict[str, Domain]:
         limit = ARCHITECTURE.get(option, OPTION)
         if isinstance(value, Mapping):
             whole = all(isinstance(value.get(part, 1), int) for part in ("low", "high", "step"))
-            domains[option] = _range("skip", value, is_integer=whole and value.get("step") is not None, limit=limit)
+            is_integer = whole and value.get("step") is not None
+            try:
+                domains[option] = _range("skip", value, is_integer=is_integer, limit=limit)
+            except SpaceError as error:
+                raise SpaceError(f"{skip}.{option}: {error}", "skip") from None
             continue
         numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
         for number in numbers:

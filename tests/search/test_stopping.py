@@ -151,7 +151,8 @@ def test_advice_is_one_line_that_names_its_place() -> None:
     assert advised(sampler="tpe", **several) == advised(**several) == advised(sampler="gp", scheduler="asha") == []
     assert advised(sampler="gp", objective=["val_accuracy", "macs"]) == []
     assert advised(points=["resnet20-cifar", {"depth": 8}]) == [
-        "study: search.points.0: basic-d3.3.3-w16.32.64 is not of this space: it is trained, but tells the sampler nothing"
+        "study: search.points.0: basic-d3.3.3-w16.32.64 is not of this space: it is trained, but tells the sampler "
+        "nothing"
     ]
 
 
