@@ -24,7 +24,10 @@ MUP = {"transfer": "mup", "base": 0.1, "base_width": 4}
         ({"seeds": [1, 2, 1]}, [("seeds", "Value error, the seeds must differ")]),
         ({"seeds": "x"}, [("seeds", "Input should be a valid tuple")]),
         ({"augmentation": ["flop"]}, [("augmentation", "Value error, 'flop' is unknown; did you mean 'flip'?")]),
-        ({"augmentation": ["flip", "crob"]}, [("augmentation", "Value error, 'crob' is unknown; did you mean 'crop'?")]),
+        (
+            {"augmentation": ["flip", "crob"]},
+            [("augmentation", "Value error, 'crob' is unknown; did you mean 'crop'?")],
+        ),
         ({"warmup_epochs": 20}, [("", "Value error, warmup_epochs 20 leaves nothing of 20 epochs")]),
         ({"warmup_epochs": 2.5, "epochs": 2}, [("", "Value error, warmup_epochs 2.5 leaves nothing of 2 epochs")]),
         ({"lr": "a"}, [("lr <number>", "Input should be a valid number, unable to parse string as a number")]),
