@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from ressearch import Architecture
 from ressearch.training import Recipe, choose
@@ -254,6 +253,7 @@ class FakeMachine:
         return self.now
 
     def time(self, question: Probe, choice: Choice) -> float:
+        assert (question.architecture, question.choices) == (TINY, ALL)
         self.timed.append(choice)
         self.now += self.costs
         left = self.times[choice]
@@ -310,73 +310,3 @@ def test_what_memory_does_not_hold_takes_for_ever(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(choose, "step_seconds", lambda *arguments: seen.append(arguments) or 0.5)
     assert choose._time(asked(), ALONE) == 0.5
     assert seen == [(TINY, IMAGE, 10, 64, "float32", 3, CPU, ALONE, 2)]
-
-
-class Network(nn.Module):
-    """Stands in for the network that is timed: writes down how it is called."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(2, 3, 2, 2))
-        self.outputs, self.calls = outputs, []  # type: ignore[var-annotated]
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        is_last = inputs.ndim == 4 and inputs.is_contiguous(memory_format=torch.channels_last)
-        layouts = (is_last, self.weight.is_contiguous(memory_format=torch.channels_last))
-        assert not inputs.any()
-        cast = (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"))
-        self.calls.append((tuple(inputs.shape), inputs.dtype, self.weight.dtype, layouts, cast))
-        return self.weight.sum() * torch.ones(len(inputs), self.outputs, dtype=self.weight.dtype)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16", "float64"])
-@pytest.mark.parametrize(
-    ("shape", "choice", "fed", "is_last"),
-    [
-        ((2, 4, 6), GROUPED, (5, 6, 4, 6), True),
-        ((2, 4, 6), GROUPED_PLAIN, (5, 6, 4, 6), False),
-        ((2, 4, 6), ALONE, (5, 2, 4, 6), True),
-        ((7,), GROUPED, (5, 21), False),
-        ((7,), ALONE_PLAIN, (5, 7), False),
-        ((4, 6), GROUPED, (5, 4, 18), False),
-        ((4, 6), ALONE, (5, 4, 6), False),
-    ],
-)
-def test_a_step_is_timed_on_zeros_as_the_trial_would_have_it(
-    shape: tuple[int, ...],
-    choice: Choice,
-    fed: tuple[int, ...],
-    is_last: bool,
-    precision: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seeds = 3 if choice.is_grouped else 1
-    network, built = Network(10 * seeds), []
-    monkeypatch.setattr(choose, "build_replicates", lambda *arguments: built.append(arguments) or network)
-    ticks = iter([0.0, 9.0, 10.0, 16.0])
-    monkeypatch.setattr(choose, "clock", lambda: next(ticks))
-    monkeypatch.setattr(choose, "_ENOUGH", 100.0)
-    seconds = choose.step_seconds(TINY, shape, 10, 5, precision, 3, CPU, choice, 2)
-    assert seconds == 6.0 / seeds
-    dtype = torch.float64 if precision == "float64" else torch.float32
-    is_cast = precision in ("bfloat16", "float16")
-    cast = (is_cast, torch.bfloat16)
-    assert network.calls == [(fed, dtype, dtype, (is_last, is_last), cast)] * 2
-    assert built == [(TINY, range(seeds), shape[0] if len(shape) == 3 else shape[-1], 10)]
-    # Of 2 steps on logits that are all alike: the mean over the batch of softmax minus one-hot sums to 0.
-    assert network.weight.grad is not None
-    assert bool((network.weight.grad.abs() < 1e-6).all())
-
-
-@pytest.mark.parametrize(
-    ("ticks", "timed", "least"),
-    [([0, 0.1, 1, 1.05, 2, 2.07], 3, 0.05), ([0, 0.11], 1, 0.11), ([0, 0.05, 1, 1.3, 2, 2.04], 3, 0.04)],
-)
-def test_a_step_that_takes_a_tenth_of_a_second_is_timed_once(
-    ticks: list[float], timed: int, least: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network, times = Network(10), iter(ticks)
-    monkeypatch.setattr(choose, "build_replicates", lambda *arguments: network)
-    monkeypatch.setattr(choose, "clock", lambda: next(times))
-    assert choose.step_seconds(TINY, (7,), 10, 5, "float32", 2, CPU, ALONE) == pytest.approx(least)
-    assert len(network.calls) == timed
