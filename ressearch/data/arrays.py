@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def _described(archive: zipfile.ZipFile, path: Path) -> Iterator[_Array]:
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             try:
                 shape, is_fortran, dtype = read(file)
-            except (ValueError, SyntaxError, TypeError, RecursionError):
+            except (ValueError, SyntaxError, TypeError, RecursionError, tokenize.TokenError):
                 raise DataError(f"{where}: damaged: its header describes no array") from None
             array = _Array(name, member, dtype, shape, is_fortran, file.tell())
         if dtype.hasobject:

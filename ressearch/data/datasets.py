@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -136,14 +137,20 @@ def _idx(name: str, declared: Declared, options: Options) -> Dataset:
     inputs = torch.from_numpy(np.concatenate([parts["train", "images"], parts["test", "images"]])).unsqueeze(1)
     labels = torch.from_numpy(np.concatenate([parts["train", "labels"], parts["test", "labels"]]).astype(np.int64))
     count = len(parts["train", "labels"])
-    return _published(name, declared, inputs, labels, count)
+    return _published(name, declared, inputs, labels, count, directory)
 
 
-def _published(name: str, declared: Declared, inputs: Tensor, labels: Tensor, count: int) -> Dataset:
-    """Return a data set whose first `count` examples are its publisher's training part."""
+def _published(name: str, declared: Declared, inputs: Tensor, labels: Tensor, count: int, where: Path) -> Dataset:
+    """Return a data set whose first `count` examples are its publisher's training part.
+
+    Raises DataError, with the place of the files, if a class has no example.
+    """
     classes = declared.classes
     if int(labels.max()) + 1 != len(classes):  # other files under these names, read without verifying them
         classes = tuple(map(str, range(int(labels.max()) + 1)))
+    absent = set(range(len(classes))) - set(labels.unique().tolist())
+    if absent:
+        raise DataError(f"{where}: no example of class {classes[min(absent)]}")
     source = describe_images(declared.title, tuple(inputs.shape[1:]), count, len(labels) - count)
     return Dataset(name, inputs, labels, classes, source, test_from=count)
 
@@ -177,7 +184,7 @@ def _cifar(name: str, declared: Declared, label: str, options: Options) -> Datas
     pixels = np.concatenate([parts["train"][0], parts["test"][0]]).reshape(-1, 3, 32, 32)
     labels = torch.from_numpy(np.concatenate([parts["train"][1], parts["test"][1]]))
     count = len(parts["train"][1])
-    return _published(name, declared, torch.from_numpy(pixels), labels, count)
+    return _published(name, declared, torch.from_numpy(pixels), labels, count, found)
 
 
 @dataset("cifar10", get=how_to_get("cifar10"), declared=_CIFAR10)

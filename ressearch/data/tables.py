@@ -182,7 +182,7 @@ def features(found: Sequence[Any], label: str, where: str) -> tuple[Tensor, str]
     for at, values in enumerate(values for columns, _ in parts for values in columns):
         inputs[:, at] = values
     texts = sum(is_text for _, is_text in parts)
-    said = f"{inputs.shape[1]} features"
+    said = f"{inputs.shape[1]} {'feature' if inputs.shape[1] == 1 else 'features'}"
     if texts:
         said += f" ({texts} {'column' if texts == 1 else 'columns'} of texts as one-hot)"
     return torch.from_numpy(inputs), said

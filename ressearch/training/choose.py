@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -188,7 +189,7 @@ def _fastest(question: Probe) -> Choice | None:
     """Time the choices in turns; None if that would take more than the trial's share of time."""
     began = clock()
     first, *others = question.choices
-    seconds = dict.fromkeys(question.choices, float("inf"))
+    seconds = dict.fromkeys(question.choices, math.inf)
     candidates = list(question.choices)
     for _ in range(_ROUNDS):  # in turns, so that what else the machine does hits all alike
         for choice in candidates:
@@ -208,7 +209,7 @@ def _time(question: Probe, choice: Choice) -> float:
     try:
         return step_seconds(*question[:7], choice, _STEPS)
     except (torch.OutOfMemoryError, MemoryError):
-        return float("inf")
+        return math.inf
 
 
 def step_seconds(
@@ -237,7 +238,7 @@ def step_seconds(
     )
     inputs = torch.zeros(batch_size, *shape, device=device, dtype=dtype).contiguous(memory_format=layout)
     labels = torch.zeros(batch_size * together, dtype=torch.long, device=device)
-    least = float("inf")
+    least = math.inf
     for _ in range(steps):
         start = clock()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision in ("bfloat16", "float16")):

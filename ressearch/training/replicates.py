@@ -71,7 +71,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return peak * (step + 1) / (warmup + 1)
     if recipe.schedule == "constant":
         return peak
-    progress = (step - warmup) / max(1.0, steps - warmup)
+    progress = (step - warmup) / (steps - warmup)  # warm-ups end before the last step, see `Recipe`
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -69,6 +69,6 @@ def _base(architecture: Architecture, base_width: int) -> Architecture:
 
 
 def _whole(key: str, width: float) -> int:
-    if abs(width - round(width)) > 1e-6 or width < 1:
+    if abs(width - round(width)) > 1e-6:  # less than 1 is never within that of 0: widths are bounded
         raise ArchitectureError(f"{key}: lr.base_width makes {width:g} channels of a stage; expected whole ones")
     return round(width)
