@@ -45,7 +45,7 @@ def enter() -> tuple[str, dict[str, str]]:
     os.environ.update(environment(home))
     # Processes of tests side by side that each take all cores wait for each other most of the time.
     beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // beside))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // beside)))
     _hear_signals()
     _close_network()
     return home, before
