@@ -42,6 +42,10 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	@touch $@
 
+$(VENV)/.mutants: $(VENV)/.mutants
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[mutants]'
+	@touch $@
+
 quickstart: $(VENV)/.installed
 	$(BIN)/ressearch run studies/quickstart.yaml --out $(OUT)
 	@echo
