@@ -208,7 +208,6 @@ BOTH = asked(finalists={"count": 1}, baseline="random")
         (asked({**RUN, "is_complete": False}, budget={"epochs": 9}), tables(S), 1, 3, ["search"]),
         (asked({**OLD, "is_complete": True}, budget={"epochs": 9}), tables(S, settled={"final"}), 1, 1, []),
     ],
-    ids=str,
 )
 def test_how_far_a_study_is_follows_from_its_record(
     run: dict[str, Any], known: Tables, ended: int, planned: int, missing: list[str]
