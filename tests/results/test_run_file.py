@@ -95,7 +95,6 @@ HERE = socket.gethostname()
         ({"host": HERE, "pid": "x"}, False),
         ({"host": HERE, "pid": 2**80}, False),
     ],
-    ids=str,
 )
 def test_a_run_is_alive_if_its_process_is(run: dict[str, Any], alive: bool, tmp_path: Path) -> None:
     assert is_alive(run) is alive
@@ -208,7 +207,6 @@ BOTH = asked(finalists={"count": 1}, baseline="random")
         (asked({**RUN, "is_complete": False}, budget={"epochs": 9}), tables(S), 1, 3, ["search"]),
         (asked({**OLD, "is_complete": True}, budget={"epochs": 9}), tables(S, settled={"final"}), 1, 1, []),
     ],
-    ids=str,
 )
 def test_how_far_a_study_is_follows_from_its_record(
     run: dict[str, Any], known: Tables, ended: int, planned: int, missing: list[str]
