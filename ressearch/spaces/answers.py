@@ -77,8 +77,6 @@ def _possible(domain: Domain, value: Any) -> list[Any]:
 def _value(key: str, architecture: Architecture) -> Any:
     """Return what a network says of a key of the space."""
     match key:
-        case "depth":
-            return architecture.depth
         case "stages":
             return len(architecture.depths)
         case "blocks_per_stage":

@@ -204,7 +204,7 @@ def _options(skip: str, nested: Any) -> dict[str, Domain]:
             try:
                 domains[option] = _range("skip", value, is_integer=is_integer, limit=limit)
             except SpaceError as error:
-                raise SpaceError(f"{skip}.{option}: {error}", "skip") from None
+                raise SpaceError(f"{skip}.{option}: {error}", error.key) from None
             continue
         numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
         for number in numbers:

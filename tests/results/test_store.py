@@ -98,6 +98,7 @@ def test_time_is_counted_up_to_now_and_not_between_processes(tmp_path: Path, clo
         ([("search", 2), ("final", 2)], 2, [2, 3]),  # begun by an older version, that planned without a record
         ([("search", 2), ("final", 2)], 3, [2, 3, 4]),
         ([("search", 2), ("final", 3)], 2, [2, 3]),
+        ([("search", 2), ("final", 2), ("search", 1)], 3, [2, 3, 5]),
     ],
 )
 def test_planned_trials_get_the_next_numbers(known: list[Any], count: int, numbers: list[int], tmp_path: Path) -> None:
@@ -261,6 +262,8 @@ def test_a_store_gives_its_journal_back_what_the_tables_hold(tmp_path: Path) -> 
     tables, notes = read_tables(tmp_path)
     said = "journal.jsonl lacks what 2 trials reached, which trials.parquet holds: taken from there"
     assert (notes, sorted(tables.trials), tables.trials[0]["status"]) == ((said,), [0, 1], "completed")
+    (tmp_path / "run.json").write_text(json.dumps(RUN))
+    assert load(tmp_path).notes == (said,)
     store = Store(tmp_path)
     store.close()
     made = recorded(tmp_path)

@@ -206,6 +206,13 @@ def test_tables_are_ordered_by_trial_and_read_back_as_they_were_written(tmp_path
         assert read_table(tmp_path / name).to_pandas().equals(frame)
 
 
+def test_tables_without_rows_have_their_columns_and_types(tmp_path: Path) -> None:
+    trials, curves = Tables().frames()
+    assert (list(trials), list(curves), len(trials), len(curves)) == (TRIALS.names, CURVES.names, 0, 0)
+    Tables().write(tmp_path)
+    assert read_table(tmp_path / "curves.parquet").schema.equals(CURVES)
+
+
 def test_a_table_that_is_missing_or_damaged_says_so(tmp_path: Path) -> None:
     trials, curves = tmp_path / "trials.parquet", tmp_path / "curves.parquet"
     with pytest.raises(StudyError) as caught:

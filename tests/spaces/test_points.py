@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import ressearch.spaces.space
-from ressearch import Architecture, SearchSpace
+from ressearch import Architecture, SearchSpace, cost
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.networks.cost import Budget
 from ressearch.networks.families import Match
@@ -142,6 +142,14 @@ def test_costs_are_those_of_the_spaces_data(input_shape: Any, num_classes: int |
     assert [one.widths[0] for one in exact.enumerate()] == [4]
     with pytest.raises(BudgetError, match=rf"\(params <= [\d.]+k\); the cheapest seen has params {params}$"):
         SearchSpace(parameters, Budget(max_params=params - 1), input_shape, num_classes)
+
+
+def test_matched_widths_meet_the_cost_on_the_spaces_data() -> None:
+    width = {"match": "params", "target": 60_000}
+    for shape, classes in (((3, 32, 32), 1000), ((1, 8, 8), None), ((1, 8, 8), 100)):
+        space = SearchSpace({"blocks_per_stage": 1, "width": width}, input_shape=shape, num_classes=classes)
+        (network,) = space.enumerate()
+        assert cost(network, shape, classes).params == pytest.approx(60_000, rel=0.02)
 
 
 class Stubborn:
