@@ -66,8 +66,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"skip_options": 3}, "skip_options: 3 is not a mapping of options to numbers"),
     ({"skip_options": ["alpha"]}, "skip_options: ['alpha'] is not a mapping of options to numbers"),
     ({"skip_options": {"alpha": 1}}, "skip_options: 'alpha' is no option of skip 'identity'; it has none"),
-    ({"skip": "scaled", "skip_options": {"alpa": 1}}, "skip_options: 'alpa' is no option of skip 'scaled'; did you mean "
-     "'alpha'?"),
+    ({"skip": "scaled", "skip_options": {"alpa": 1}}, "skip_options: 'alpa' is no option of skip 'scaled'; did you "
+     "mean 'alpha'?"),
     ({"skip": "scaled", "skip_options": {"alpha": True}}, "skip_options.'alpha': True is not a number"),
     ({"skip": "scaled", "skip_options": {"alpha": "1"}}, "skip_options.'alpha': '1' is not a number"),
     ({"skip": "scaled", "skip_options": {"beta": 2e6}}, "skip_options.'beta': 2e+06 is above 1e+06, the most there can "
@@ -78,8 +78,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({**DENSE, "skip_options": {"growth_rate": 2.5}}, "skip_options.growth_rate: 2.5 is not a whole number of at least "
      "0"),
     ({**DENSE, "skip_options": {"compression": 0}}, "skip_options.compression: 0 is not a fraction above 0, at most 1"),
-    ({**DENSE, "skip_options": {"compression": 1.5}}, "skip_options.compression: 1.5 is not a fraction above 0, at most "
-     "1"),
+    ({**DENSE, "skip_options": {"compression": 1.5}}, "skip_options.compression: 1.5 is not a fraction above 0, at "
+     "most 1"),
     ({"skip": "stochastic_depth", "skip_options": {"survival": 0}}, "skip_options.survival: 0 is not a probability "
      "above 0"),
     ({"skip": "stochastic_depth", "skip_options": {"survival": 1.5}}, "skip_options.survival: 1.5 is not a probability "
@@ -95,16 +95,16 @@ TOGETHER: list[tuple[dict[str, Any], str]] = [
      "[24, 30]; leave widths out"),
     ({"block": "mlp", "stem": "cifar"}, "stem: 'cifar' is not compatible with block 'mlp': it takes images, the block "
      "works on vectors; expected linear"),
-    ({"stem": "linear"}, "stem: 'linear' is not compatible with block 'basic': it takes vectors or sequences, the block "
-     "works on images; expected cifar or imagenet or deep or simple or patch"),
+    ({"stem": "linear"}, "stem: 'linear' is not compatible with block 'basic': it takes vectors or sequences, the "
+     "block works on images; expected cifar or imagenet or deep or simple or patch"),
     ({"block": "mlp", "strides": (1, 2, 1)}, "strides: [1, 2, 1] are not compatible with block 'mlp': it has no pixels "
      "to skip"),
     ({"block": "transformer", "kernel_size": 3}, "kernel_size: '3' is not compatible with block 'transformer': it has "
      "no spatial convolution; expected '1'"),
-    ({"skip": "fixup"}, "norm: 'batch' is not compatible with skip 'fixup': Fixup stands in for normalisation (Zhang et "
-     "al. 2019); expected 'none'"),
-    ({"skip": "conv_shortcut", "shortcut": "pad"}, "shortcut: 'pad' is not compatible with skip 'conv_shortcut': it puts "
-     "a 1x1 convolution on every shortcut"),
+    ({"skip": "fixup"}, "norm: 'batch' is not compatible with skip 'fixup': Fixup stands in for normalisation (Zhang "
+     "et al. 2019); expected 'none'"),
+    ({"skip": "conv_shortcut", "shortcut": "pad"}, "shortcut: 'pad' is not compatible with skip 'conv_shortcut': it "
+     "puts a 1x1 convolution on every shortcut"),
     ({"zero_gamma": True, "norm_order": "pre"}, "zero_gamma: true is not compatible with block 'basic', norm 'batch' "
      "and norm_order 'pre': no norm ends the branch"),
     ({"zero_gamma": True, "norm": "none"}, "zero_gamma: true is not compatible with block 'basic', norm 'none' and "
