@@ -1,4 +1,4 @@
-"""Self-attention against torch's own, its cost against products counted by hand, and the papers' positions and heads."""
+"""Self-attention against torch's own, its cost against products counted by hand, the papers' positions and heads."""
 
 from __future__ import annotations
 
