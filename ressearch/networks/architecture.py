@@ -161,7 +161,8 @@ class Architecture:
             fitting = [name for name, one in STEMS.items() if kind.modality in one.modalities]
             raise ArchitectureError(
                 f"stem: '{self.stem}' is not compatible with block '{self.block}': it takes "
-                f"{' or '.join(stem.modalities)}s, the block works on {kind.modality}s; expected {' or '.join(fitting)}"
+                f"{'s or '.join(stem.modalities)}s, the block works on {kind.modality}s; "
+                f"expected {' or '.join(fitting)}"
             )
         if kind.modality != "image" and any(stride != 1 for stride in self.strides):
             raise ArchitectureError(

@@ -56,6 +56,7 @@ def build_replicates(
             alone.append(build(architecture, in_channels, num_classes))
     if len(alone) == 1:
         return alone[0]
-    network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes), len(alone))
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, which are replaced
+        network = ResidualNetwork(architecture, plan(architecture, in_channels, num_classes), len(alone))
     stack_states(network, alone)
     return network

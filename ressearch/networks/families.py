@@ -87,14 +87,10 @@ def regnet(
     for key, value in (("w0", w0), ("wa", wa), ("wm", wm), ("depth", depth)):
         if (why := ARCHITECTURE["depths" if key == "depth" else key].refusal(value)) is not None:
             raise ArchitectureError(f"{key}: {why}")
-    for key, value, is_met, expected in (
-        ("w0", w0, w0 >= 8 and w0 % 8 == 0, "a multiple of 8"),
-        ("wa", wa, wa >= 0 and math.isfinite(wa), "a number of at least 0"),
-        ("wm", wm, wm > 1 and math.isfinite(wm), "a number above 1"),
-        ("depth", depth, depth >= 1, "a number of blocks of at least 1"),
-    ):
-        if not is_met:
-            raise ArchitectureError(f"{key}: {value!r} is not {expected}")
+    if w0 % 8:
+        raise ArchitectureError(f"w0: {w0!r} is not a multiple of 8")
+    if wm == 1:
+        raise ArchitectureError(f"wm: {wm!r} is not a number above 1")
     powers = [round(math.log((w0 + wa * block) / w0) / math.log(wm)) for block in range(depth)]
     quantised = [8 * round(w0 * wm**power / 8) for power in powers]
     stages = [(width, len(list(blocks))) for width, blocks in itertools.groupby(quantised)]
@@ -208,7 +204,11 @@ def match_width(
         }
         best = nearest({widths for widths in moved | base if min(widths) >= 1})
     if best is None:
+<<<<<<< HEAD
         make(rounded(multiple))  # says what is wrong with it
+=======
+        cost(make(rounded(multiple)), input_shape, num_classes)  # says what is wrong with it
+>>>>>>> h3
         raise ArchitectureError(f"no width gives a network of {match.cost} {format_count(match.target)}")
     architecture = make(best[1])
     price = cost(architecture, input_shape, num_classes)
