@@ -204,11 +204,7 @@ def match_width(
         }
         best = nearest({widths for widths in moved | base if min(widths) >= 1})
     if best is None:
-<<<<<<< HEAD
-        make(rounded(multiple))  # says what is wrong with it
-=======
         cost(make(rounded(multiple)), input_shape, num_classes)  # says what is wrong with it
->>>>>>> h3
         raise ArchitectureError(f"no width gives a network of {match.cost} {format_count(match.target)}")
     architecture = make(best[1])
     price = cost(architecture, input_shape, num_classes)
