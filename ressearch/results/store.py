@@ -129,7 +129,7 @@ class Store:
         numbers = list(tables.plans.get(phase, before))
         taken = itertools.chain(tables.trials, *tables.plans.values(), numbers)
         free = itertools.count(max(taken, default=-1) + 1)
-        numbers = [*numbers, *itertools.islice(free, max(0, count - len(numbers)))][:count]
+        numbers = [*numbers, *itertools.islice(free, count)][:count]
         if phase not in tables.settled or tables.plans.get(phase) != numbers:
             self._record("plan", phase=phase, trials=numbers)
         return numbers

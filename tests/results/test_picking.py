@@ -202,7 +202,7 @@ def test_a_pick_is_json_ready() -> None:
 
 
 def test_replicates_are_rows_of_the_last_epoch_in_order() -> None:
-    found = replicates(results(ROWS, curves((3, 0.88, 0.92), (0, 0.55, 0.65))))
+    found = replicates(results(ROWS[::-1], curves((3, 0.88, 0.92), (0, 0.55, 0.65))))
     assert list(zip(found["trial"], found["seed"], found["epoch"], found["val_accuracy"], strict=True)) == [
         (0, 0, 2, 0.55),
         (0, 1, 2, 0.65),

@@ -69,6 +69,10 @@ def test_a_mirror_copies_all_but_locks_checkpoints_and_unfinished_files(url: str
     reader = tmp_path / "reader"
     mirror.fetch(reader)
     assert listed(reader) == ["journal.jsonl", "sub/deep/a.txt"]
+    deeper = tmp_path / "further" / "reader"
+    mirror.fetch(deeper)
+    mirror.fetch(deeper)  # again, over what is there
+    assert listed(deeper) == ["journal.jsonl", "sub/deep/a.txt"]
     mirror.remove_checkpoints()
     assert sorted(mirror.names()) == ["journal.jsonl", "sub/deep/a.txt"]
     mirror.remove_checkpoints()
@@ -90,6 +94,25 @@ def test_a_mirror_copies_every_few_seconds_and_what_has_changed(url: str, tmp_pa
     (mirror.local / "journal.jsonl").write_text("still more of it\n")
     mirror.push(force=True)
     assert (there / "journal.jsonl").read_text() == "still more of it\n"
+
+
+def test_what_was_fetched_is_not_copied_back(url: str, tmp_path: Path) -> None:
+    written(tmp_path / "there", "journal.jsonl", "other")
+    mirror = Mirror(url)
+    mirror.pull()
+    (tmp_path / "there" / "other").write_text("changed there")
+    mirror.push()
+    assert (tmp_path / "there" / "other").read_text() == "changed there"
+
+
+def test_the_owner_of_a_url_is_named_with_it(url: str, tmp_path: Path) -> None:
+    mirror = Mirror(url)
+    with (
+        mirror.owned(),
+        pytest.raises(StudyError, match=f"^{url}: another process works on this study"),
+        Mirror(url).owned(),
+    ):
+        pass
 
 
 def test_a_mirror_that_cannot_copy_tries_ever_more_rarely(url: str, clock: Clock, monkeypatch: Any) -> None:
@@ -125,7 +148,7 @@ def test_a_mirror_whose_study_was_taken_over_writes_no_more(url: str, tmp_path: 
     mirror = Mirror(url)
     written(mirror.local, "journal.jsonl")
     mirror._owner.has_lost = True
-    with pytest.raises(OSError, match="another process has taken the study over"):
+    with pytest.raises(OSError, match=r"^\[Errno None\] another process has taken the study over$"):
         mirror.push()
     mirror.finish()
     assert mirror.problem == "another process has taken the study over"
