@@ -101,7 +101,7 @@ def regnet(
     for width, _ in stages:
         inner = max(1, int(width * bottleneck_ratio))
         group = min(group_width, inner)
-        multiple = math.lcm(group, int(bottleneck_ratio)) if bottleneck_ratio > 1 else group
+        multiple = math.lcm(group, max(1, int(bottleneck_ratio)))
         widths.append(int(max(multiple, round(inner / multiple) * multiple) / bottleneck_ratio))
         group_widths.append(group)
     return RegNet(depths, tuple(widths), tuple(group_widths))
@@ -180,8 +180,6 @@ def match_width(
     low, high = multiple / 2**stages, float(multiple)
     while (found := count(rounded(high))) is None or found < match.target:
         low, high = high, 2 * high
-        if high > 2**16:
-            break
     last_step = multiple / 2 ** (stages + 2)  # finer than the last stage's widths can tell
     while high - low > last_step:
         middle = (low + high) / 2
@@ -204,7 +202,7 @@ def match_width(
         }
         best = nearest({widths for widths in moved | base if min(widths) >= 1})
     if best is None:
-        cost(make(rounded(multiple)), input_shape, num_classes)  # says what is wrong with it
+        cost(make(rounded(multiple)), input_shape)  # says what is wrong with it
         raise ArchitectureError(f"no width gives a network of {match.cost} {format_count(match.target)}")
     architecture = make(best[1])
     price = cost(architecture, input_shape, num_classes)

@@ -85,6 +85,8 @@ MULTIPLES = [
     (None, 1.0, (8, 16, 32), None),
     (6, 1.0, (6, 18, 30), (6, 6, 6)),
     (10, 1.0, (8, 20, 30), (8, 10, 10)),
+    (5, 1.0, (10, 15, 30), (5, 5, 5)),
+    (3, 2.0, (9, 15, 33), (3, 3, 3)),  # inner 16, 32, 64 to 18, 30, 66, multiples of 3 and 2
     (6, 0.5, (8, 12, 36), (4, 6, 6)),  # inner 4, 8, 16: groups 4, 6, 6 divide 4, 6, 18
     (6, 4.0, (9, 15, 33), (6, 6, 6)),  # inner 32, 64, 128 to 36, 60, 132, multiples of 6 and 4
     (6, 0.05, (20, 20, 20), (1, 1, 1)),  # an inner width of 1 at least
@@ -137,6 +139,9 @@ def test_a_regnet_without_a_meaning_is_refused_by_key(numbers: tuple, said: str)
         ((4, 6), (0.5, 1.0), "bottleneck", 12),
         (6, (0.5, 1.0), "bottleneck", 6),
         (24, 4.0, "transformer", 24),  # channels per head
+        (2, 4.0, "dense_bottleneck", 1),
+        (4, 0.2, "bottleneck", 4),
+        (4, 4 / 17, "bottleneck", 4),
         (4, 0.3, "bottleneck", 4),  # nothing up to 16 is a whole number of groups
         (3, 0.3, "bottleneck", 10),
     ],
@@ -166,7 +171,7 @@ def single_params(widths: tuple[int, ...], classes: int = 10) -> int:
     return params
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 20, 33, 64, 200])
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 20, 33, 64, 200, 16_384])
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_the_network_that_has_the_cost_is_found(width: int, stages: int) -> None:
     widths = widths_for(width, stages)
@@ -190,6 +195,19 @@ def test_single_stages_move_where_doubled_widths_are_not_near_enough() -> None:
     assert match_width(single, 2, Match("params", target, 0.001), (3, 8, 8), multiple=8).widths == (8, 24)
     widths = (4, 9, 19, 41, 80)
     assert match_width(single, 5, Match("params", single_params(widths), 0.0), (3, 8, 8)).widths == widths
+
+
+def test_the_smallest_networks_and_the_largest_are_found() -> None:
+    for widths in ((1, 1, 1), (1, 1, 2), (1, 1, 3), (1, 2, 4)):
+        assert match_width(single, 3, Match("params", single_params(widths), 0.0), (3, 8, 8)).widths == widths
+    for widths in ((65_536,), (65_535,)):
+        assert match_width(single, 1, Match("params", single_params(widths), 0.0), (3, 8, 8)).widths == widths
+
+
+def test_single_stages_stay_where_a_doubled_width_is_just_within_the_tolerance() -> None:
+    target = single_params((5, 12))
+    tolerance = 1 - single_params((5, 11)) / target
+    assert match_width(single, 2, Match("params", target, tolerance), (3, 8, 8)).widths == (5, 11)
 
 
 @pytest.mark.parametrize("figure", ["macs", "activations"])
@@ -231,6 +249,11 @@ def test_what_no_width_meets_is_refused_with_the_nearest(stages: int, match: Mat
     assert str(refused.value) == said
 
 
+def test_a_refusal_counts_the_classes_that_were_asked_for() -> None:
+    with pytest.raises(ArchitectureError, match=r"nearest: widths \[24\] with 12\.2k \(\+21\.8%\); a larger"):
+        match_width(single, 1, Match("params", 10_000), (3, 8, 8), 250, multiple=8)
+
+
 def test_a_network_that_cannot_be_made_says_why() -> None:
     def never(widths: tuple[int, ...]) -> Architecture:
         raise ArchitectureError("no such network")
@@ -259,7 +282,7 @@ def test_few_networks_are_tried() -> None:
 
     made: list[tuple[int, ...]] = []
     with pytest.raises(ArchitectureError, match="no width meets"):
-        match_width(counted, 6, Match("params", 12_345, 0.0), (3, 8, 8))
+        match_width(counted, 6, Match("params", 1_234_567, 0.0), (3, 8, 8))
     assert len(made) < 2 * 3**4 + 40
 
 

@@ -57,6 +57,7 @@ COUNTED: list[tuple[Layer, Shape, Cost, Shape, str]] = [
     (GlobalAveragePool("vector"), (4,), Cost(), (4,), "global average pool"),
     (SubsampleAndPad(4, 7, 2), (4, 9, 8), Cost(), (7, 5, 4), "pad with zeros, 7, stride 2"),
     (SubsampleAndPad(4, 7, 1), (4, 9, 8), Cost(), (7, 9, 8), "pad with zeros, 7"),
+    (SubsampleAndPad(4, 7, 1, "vector"), (4,), Cost(), (7,), "pad with zeros, 7"),
     (SubsampleAndPad(4, 7, 1, "sequence"), (9, 4), Cost(), (9, 7), "pad with zeros, 7"),
     (SqueezeExcite(8, 2), (8, 5, 5), Cost(18 + 24, 18 + 24, 10), (8, 5, 5), "squeeze-excite, 2"),
     (Affine("scale", 1.0), (8, 5, 5), Cost(params=1), (8, 5, 5), "× scale"),
