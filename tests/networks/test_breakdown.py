@@ -142,3 +142,16 @@ def test_latency_builds_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="meta", repeats=1)
     assert devices == [torch.device("meta")]
     assert inputs == ["meta"] * 3
+
+
+def test_latency_waits_for_the_gpu_after_each_pass_and_for_no_other_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, zeros = Recorder(), torch.zeros
+    waited: list[object] = []
+    monkeypatch.setattr(costs, "build", lambda *arguments: network)
+    monkeypatch.setattr(network, "to", lambda device: network)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: zeros(*shape))  # this machine may have none
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="cuda:1", repeats=1)
+    assert waited == [torch.device("cuda:1")] * 3
+    measure_latency(Architecture("mlp", (1,), (4,)), (5,), repeats=1)
+    assert len(waited) == 3
