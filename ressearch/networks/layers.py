@@ -317,7 +317,7 @@ class AveragePool(Layer):
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build `torch.nn.AvgPool2d`."""
-        return nn.AvgPool2d(self.stride, self.stride, ceil_mode=True, count_include_pad=False)
+        return nn.AvgPool2d(self.stride, ceil_mode=True, count_include_pad=False)
 
     def __str__(self) -> str:
         return f"{self.stride}×{self.stride} average pool"

@@ -24,7 +24,17 @@ from ressearch.errors import ArchitectureError, RegistryError, nearest
 from ressearch.limits import short
 from ressearch.networks.attention import SelfAttention
 from ressearch.networks.compatibility import Rule, never, only
-from ressearch.networks.layers import Activation, Affine, AveragePool, Conv, Layer, Layers, norm_layers, pointwise
+from ressearch.networks.layers import (
+    Activation,
+    Affine,
+    AveragePool,
+    Conv,
+    Layer,
+    Layers,
+    Linear,
+    norm_layers,
+    pointwise,
+)
 from ressearch.networks.merges import (
     Concatenation,
     DropoutShortcut,
@@ -355,7 +365,7 @@ class Highway(Skip):
         if unit.modality == "image":
             gate: Layer = Conv(unit.in_width, unit.width, unit.kernel_size, unit.stride, bias=True)
         else:
-            gate = pointwise(unit.modality, unit.in_width, unit.width, bias=True)
+            gate = Linear(unit.in_width, unit.width)
         return Gated(gate, self.bias, gates_residual=True)
 
 

@@ -55,6 +55,19 @@ def test_the_table_has_a_row_for_each_transition_and_says_that_a_convolution_lea
     assert breakdown(network, (3, 8, 8), 5) == rows
 
 
+def test_the_two_units_of_a_transformer_block_add_up() -> None:
+    # 5 tokens; attention: 4 to 12 and 4 to 4 channels, two products of 5 x 5 x 4; MLP: 4 to 16 to 4
+    attention = Cost(8 + 60 + 20, 80 * 5 + 200, 80, 20 + 20 + 20)
+    mlp = Cost(8 + 80 + 68, 148 * 5, 100, 20 + 20 + 80)
+    rows = [
+        PartCost("stem", "linear", (5, 4), Cost(12, 60, 20, 10)),
+        PartCost("stage 1", "1 x transformer", (5, 4), Cost(244, 1340, 180, 180)),
+        PartCost("head", "pool, classifier", (3,), Cost(8 + 15, 15, 3, 20 + 4)),
+    ]
+    assert attention + mlp == rows[1].cost
+    assert breakdown(Architecture("transformer", (1,), (4,)), (5, 2), 3) == rows
+
+
 def test_classes_and_input_are_those_of_cifar_where_nobody_says_otherwise() -> None:
     network = Architecture(depths=(1,), widths=(4,))
     assert cost(network) == cost(network, (3, 32, 32), 10)
@@ -142,3 +155,16 @@ def test_latency_builds_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="meta", repeats=1)
     assert devices == [torch.device("meta")]
     assert inputs == ["meta"] * 3
+
+
+def test_latency_waits_for_the_gpu_after_each_pass_and_for_no_other_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, zeros = Recorder(), torch.zeros
+    waited: list[object] = []
+    monkeypatch.setattr(costs, "build", lambda *arguments: network)
+    monkeypatch.setattr(network, "to", lambda device: network)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, device: zeros(*shape))  # this machine may have none
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="cuda:1", repeats=1)
+    assert waited == [torch.device("cuda:1")] * 3
+    measure_latency(Architecture("mlp", (1,), (4,)), (5,), repeats=1)
+    assert len(waited) == 3

@@ -86,6 +86,13 @@ def test_a_module_gives_the_shape_that_was_said_for_any_replicates(layer: tuple)
         assert sum(parameter.numel() for parameter in module.parameters()) == replicates * cost.params
 
 
+@pytest.mark.parametrize("layer", COUNTED)
+def test_a_module_is_of_one_replicate_where_nobody_says_otherwise(layer: tuple) -> None:
+    module = layer[0].module()
+    assert sum(parameter.numel() for parameter in module.parameters()) == layer[2].params
+    assert getattr(module, "replicates", 1) == 1
+
+
 TORCH: list[tuple[Layer, int, nn.Module]] = [
     (Conv(4, 8, 3, 2, 2, bias=True), 1, nn.Conv2d(4, 8, 3, 2, 1, groups=2)),
     (Conv(4, 8, 3, 2, 2, bias=True), 3, nn.Conv2d(12, 24, 3, 2, 1, groups=6)),
