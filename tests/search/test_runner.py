@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import re
@@ -82,7 +83,7 @@ def test_run_json_says_what_ran_where_and_with_what(study: Study, world: World, 
     assert isinstance(found.pop("command"), str)
     versions = found.pop("versions")
     assert set(versions) == {"ressearch", "python", "torch", "ray", "optuna", "pandas", "numpy", "scikit-learn"}
-    assert (versions["torch"], versions["ressearch"]) == (torch.__version__, ressearch.__version__)
+    assert (versions["torch"], versions["ressearch"]) == (importlib.metadata.version("torch"), ressearch.__version__)
     machine = found.pop("machine")
     assert set(machine) == {"system", "cpu_cores", "gpus"}
     assert machine["system"] == f"{os.uname().sysname} {os.uname().machine}"
