@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,24 +96,3 @@ def results(rows: list[dict[str, Any]], curves: list[dict[str, Any]], run: dict[
     trials = pd.DataFrame(rows, columns=TRIALS.names)
     progress = Progress(len(rows), len(rows), (), {})
     return Results(Path("made"), trials, pd.DataFrame(curves, columns=CURVES.names), run, "", progress)
-
-
-class Clock:
-    """A time that passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now, self.slept = 1000.0, [0.0][:0]
-        self.while_asleep: Callable[[], None] = lambda: None
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-    def time_ns(self) -> int:
-        return int(self.now * 1e9)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-        self.while_asleep()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from results.made import Clock
+from clocks import Clock
 
 from ressearch import remote
 from ressearch.errors import StudyError

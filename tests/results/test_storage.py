@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results.made import Clock
+from clocks import Clock
 
 from ressearch import remote
 from ressearch.errors import StudyError

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clocks import Clock
 from results.made import RUN, end, epoch, point, start, told
 
 from ressearch import Architecture, cost
@@ -16,18 +17,6 @@ from ressearch.results import store as stores
 from ressearch.results.store import Results, Store, load, read_tables, replay, to_record
 
 NETWORK = Architecture(depths=(1,), widths=(4,))
-
-
-class Clock:
-    """A time that a test sets, in seconds."""
-
-    now = 1000.0
-
-    def time_ns(self) -> int:
-        return int(self.now * 1e9)
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Clock
 from rich.console import Console
 
 from ressearch import Study
 from ressearch.search import monitor as module
 from ressearch.search.monitor import LiveMonitor, Monitor, PlainMonitor
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import clocks
 import pytest
 import torch
 
@@ -17,16 +18,14 @@ from ressearch.training import Engine, Recipe
 TINY = Architecture(depths=(1,), widths=(4,))
 
 
-class Clock:
-    """A clock that moves when it is told to, and timers that say how long they would wait."""
+class Clock(clocks.Clock):
+    """A clock whose timers say how long they would wait."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = 500.0
         self.timers: list[float] = []
         self.cancelled = 0
-
-    def monotonic(self) -> float:
-        return self.now
 
     def Timer(self, seconds: float, function: Any, arguments: list[Any]) -> Any:
         clock = self
