@@ -117,6 +117,11 @@ def outcomes(work: Path) -> dict[str, int | None]:
     return codes
 
 
+def alive(work: Path) -> list[str]:
+    """Return the mutants that were tried and that no test noticed."""
+    return [name for name, code in outcomes(work).items() if code is not None and code not in KILLED]
+
+
 def sampled(names: Iterable[str], count: int) -> list[str]:
     """Return `count` of these names, the same for the same names."""
     names = sorted(names)
@@ -167,8 +172,7 @@ def function(name: str) -> str:
 def list_survivors(room: str) -> Path:
     """Write what survived, by file and function, with the lines that changed. Returns the file."""
     work = WORK / room
-    left = [name for name, code in outcomes(work).items() if code is not None and code not in KILLED]
-    differences = {name: difference(work, name) for name in left}
+    differences = {name: difference(work, name) for name in alive(work)}
     (work / "survivors.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
     same = equivalents()
     path = work / "survivors.txt"
@@ -181,15 +185,13 @@ def list_survivors(room: str) -> Path:
 
 def table(rooms: Iterable[str]) -> str:
     """Return a table, by room, of what is known."""
-    lines = [
-        f"{'room':10} {'mutants':>8} {'tried':>6} {'killed':>7} {'equivalent':>10} {'survived':>8} {'no test':>7} score"
-    ]
+    columns = ("mutants", "tried", "killed", "equivalent", "survived", "no test")
+    lines = [f"{'room':10}" + "".join(f"{name:>11}" for name in (*columns, "score"))]
     for room in rooms:
         counts = Counter(summary(room))
         meaning = counts["tried"] - counts["equivalent"]
-        score = f"{counts['killed'] / meaning:6.1%}" if meaning else "     -"
-        cells = [counts[key] for key in ("mutants", "tried", "killed", "equivalent", "survived", "no test")]
-        lines.append("{:10} {:8} {:6} {:7} {:10} {:8} {:7}".format(room, *cells) + score)
+        score = f"{counts['killed'] / meaning:.1%}" if meaning else "-"
+        lines.append(f"{room:10}" + "".join(f"{counts[name]:11}" for name in columns) + f"{score:>11}")
     return "\n".join(lines)
 
 
@@ -215,7 +217,7 @@ def main() -> None:
     work = prepare(room, tests, options.slowest)
     names = list(options.only)
     if options.again:
-        names += [name for name, code in outcomes(work).items() if code is not None and code not in KILLED]
+        names += alive(work)
     if options.sample:
         names += _sample(work, options.sample)
     if names or not (options.again or options.sample):

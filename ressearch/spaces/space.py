@@ -230,11 +230,12 @@ class SearchSpace:
 
     def _require_networks(self) -> None:
         """Refuse a choice that no network of the space can have, and a budget that nothing fits."""
-        for key, domain in self.parameters.items():
-            for value in domain.values if isinstance(domain, Choice) else ():
+        choices = ((key, domain) for key, domain in self.parameters.items() if isinstance(domain, Choice))
+        for key, domain in choices:
+            for value in domain.values:
                 pinned = Pinned(RandomTrial(0), key, label(value))
                 self._require_network(pinned, key)
-                for option, nested in domain.options.get(value, {}).items() if isinstance(domain, Choice) else ():
+                for option, nested in domain.options.get(value, {}).items():
                     for choice in nested.values if isinstance(nested, Choice) else ():
                         self._require_network(Pinned(pinned, f"{value}.{option}", choice), key)
         self.sample_one(RandomTrial(0))
