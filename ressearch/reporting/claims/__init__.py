@@ -1,0 +1,12 @@
+"""What a report claims: each statement with its estimate, interval, method and the number of seeds behind it.
+
+An analysis reads the evidence and returns claims; a page shows their sentences, and `claims.json` holds them all. To
+add one, write it under ``@analysis`` in a file of its own and name that file here.
+"""
+
+from __future__ import annotations
+
+from ressearch.reporting.claims.claim import ANALYSES, Claim, analysis, claims_of
+from ressearch.reporting.claims import depth, comparisons, winner, axes, populations, scaling, power  # noqa: F401, I001
+
+__all__ = ["ANALYSES", "Claim", "analysis", "claims_of"]

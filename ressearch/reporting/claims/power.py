@@ -1,0 +1,138 @@
+"""What next? What the seeds could see, and what the next hour of training would buy most."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import optimize, stats
+
+from ressearch.reporting.claims.claim import Claim, analysis, number
+from ressearch.reporting.claims.lines import depth_lines
+from ressearch.reporting.evidence import Evidence
+from ressearch.reporting.statistics.means import moderated_variances
+from ressearch.reporting.statistics.ordered import lines
+from ressearch.reporting.statistics.winner import shrink
+
+METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0.05 with 80 % power (noncentral t)"
+
+
+def detectable(deviation: float, seeds: int, freedom: float, power: float = 0.8) -> float:
+    """Return the difference of two means that a t-test at 0.05 finds with this power.
+
+    Args:
+        deviation: standard deviation over seeds.
+        seeds: of each network.
+        freedom: degrees of freedom of the deviation.
+        power: how often it is to be found.
+    """
+    error = deviation * np.sqrt(2 / seeds)
+    critical = stats.t.isf(0.025, freedom)
+
+    def short(size: float) -> float:
+        return float(stats.nct.sf(critical, freedom, size) - power)
+
+    return float(error * optimize.brentq(short, 0.0, 20 * critical))
+
+
+@analysis("power")
+def power(evidence: Evidence) -> list[Claim]:
+    """The difference that the seeds could see, and what to spend the next hour on."""
+    networks = [int(one) for one in evidence.networks["network"]]
+    if not networks:
+        return []
+    seeds = np.array([len(evidence.scores[one]) for one in networks], dtype=float)
+    typical = int(np.median(seeds))
+    if typical < 2:
+        sentence = (
+            "With one seed per network no difference between two networks can be told from chance: train each on at least "
+            "three seeds to see any."
+        )
+        subject = {"seeds": typical}
+        return [Claim("detectable_difference", subject, None, None, None, METHOD, len(networks), sentence)]
+    mean = np.array([evidence.scores[one].mean() for one in networks])
+    own = np.array([evidence.scores[one].var(ddof=1) if len(evidence.scores[one]) > 1 else np.nan for one in networks])
+    upper = mean >= np.median(mean)
+    deviation = float(np.sqrt(np.nanmedian(own[upper])) if len(networks) < 3 else np.sqrt(np.nanmean(own[upper])))
+    if deviation == 0:
+        deviation = 0.5 / evidence.examples if evidence.examples else 0.0
+    if deviation == 0:
+        return []
+    freedom = 2.0 * (typical - 1)
+    size = detectable(deviation, typical, freedom)
+    claims = [
+        Claim(
+            "detectable_difference",
+            {"seeds": typical},
+            size,
+            None,
+            None,
+            METHOD,
+            int(seeds.sum()),
+            f"With {typical} seeds per network, whose accuracies differ by a standard deviation of {number(deviation, 4)}, a "
+            f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are mostly missed.",
+            more={"standard_deviation": deviation, "with_twice_the_seeds": detectable(deviation, 2 * typical, 2.0 * (2 * typical - 1))},
+        )
+    ]
+    return [*claims, *_next_hour(evidence, networks, mean, own, seeds)]
+
+
+def _next_hour(
+    evidence: Evidence, networks: list[int], mean: np.ndarray, own: np.ndarray, seeds: np.ndarray
+) -> list[Claim]:
+    """Say what buys most: more depth, more seeds, more networks, or nothing."""
+    method = "what each would add to the accuracy expected of the network chosen, by the fitted distribution of networks"
+    if len(networks) < 3:
+        return []
+    variance, freedom = moderated_variances(mean, np.where(own == 0, 1e-12, own), seeds - 1)
+    if np.isnan(variance).any() or (variance <= 0).any():
+        return []
+    found = shrink(mean, variance / seeds, float(np.median(freedom)))
+    rng = np.random.default_rng(0)
+    truth = np.where(np.isinf(found.draws), -np.inf, found.draws)
+    regret = float((truth.max(axis=1) - truth[:, found.best]).mean())
+    sharper = shrink(mean, variance / (2 * seeds), float(np.median(freedom)), draws=1000)
+    seeds_gain = max(regret - float((sharper.draws.max(axis=1) - sharper.draws[:, sharper.best]).mean()), 0.0)
+    count = len(networks)
+    spread = found.spread
+    more = float(rng.standard_normal((2000, 2 * count)).max(axis=1).mean() - rng.standard_normal((2000, count)).max(axis=1).mean())
+    networks_gain = more * spread * float(np.sqrt(spread**2 / (spread**2 + np.median(variance / seeds)))) if spread else 0.0
+    gains = {"seeds": seeds_gain, "networks": networks_gain if evidence.is_search else 0.0}
+    if _still_rises(evidence):
+        choice, value = "depth", None
+        sentence = (
+            "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where depth "
+            "stops helping lies beyond it."
+        )
+    else:
+        choice = max(gains, key=lambda name: gains[name])
+        value = gains[choice]
+        if value < 0.0005:
+            choice = "nothing"
+            sentence = (
+                "What next: nothing. Twice the seeds would be expected to improve the choice by less than 0.0005"
+                + (", and so would twice the networks." if evidence.is_search else ".")
+            )
+        elif choice == "seeds":
+            sentence = (
+                f"What next: more seeds. Twice as many would be expected to improve the choice among these networks by "
+                f"{value:.4f}"
+                + (f", twice as many networks by {gains['networks']:.4f}." if evidence.is_search else ".")
+            )
+        else:
+            sentence = (
+                f"What next: more networks. Twice as many would be expected to improve the best by {value:.4f}, twice as "
+                f"many seeds by {gains['seeds']:.4f}."
+            )
+    return [
+        Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})
+    ]
+
+
+def _still_rises(evidence: Evidence) -> bool:
+    found = depth_lines(evidence)
+    if not found:
+        return False
+    all_networks = [one for line in found for one in line.networks]
+    means = evidence.means(all_networks)
+    place = {network: at for at, network in enumerate(all_networks)}
+    known = lines(means, [[place[one] for one in line.networks] for line in found], [line.depths for line in found])
+    return any(line.saturation == len(line.depths) - 1 and len(line.depths) > 2 for line in known)

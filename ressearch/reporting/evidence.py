@@ -1,0 +1,213 @@
+"""What a report is computed from: networks, what each of their seeds reached, and what is known about how.
+
+`of_results` makes it from a study's results and `ressearch.reporting.any_table` from a table of results that were
+obtained elsewhere; claims, figures and tables are computed from it alone, so that both get the same report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ressearch.networks.architecture import Architecture
+from ressearch.reporting.statistics.means import Means, means_of
+from ressearch.results import Results
+from ressearch.results.ranking import Objective
+from ressearch.results.schema import architecture_of
+from ressearch.results.status import Status
+
+COSTS = ("params", "macs", "activations")
+"""Columns that say what a network costs."""
+
+Correct = Callable[[int], "np.ndarray | None"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Networks trained to the end, and what their seeds reached.
+
+    Attributes:
+        title: of the report.
+        question: that the study asks; may be empty.
+        networks: one row for each network: `network` (a number), `name`, the axes, `depth` and costs where known.
+        replicates: one row for each network and seed: `network`, `seed`, `val_accuracy` (a fraction), and where known
+            `train_accuracy`, `test_accuracy`.
+        axes: the columns of `networks` that differ between networks and describe them, depth and width among them.
+        is_search: whether the networks were proposed by a sampler rather than laid out as a grid.
+        examples: how many examples `val_accuracy` counts; None if not known.
+        chance: the accuracy of guessing; None if not known.
+        correct: returns which validation examples the seeds of a network had right, shape (seeds, examples), in the
+            order of `replicates`, or None.
+        notes: on how the evidence was put together, for the section on method.
+        results: the study; None for a table from elsewhere.
+    """
+
+    title: str
+    question: str
+    networks: pd.DataFrame
+    replicates: pd.DataFrame
+    axes: tuple[str, ...]
+    is_search: bool = False
+    examples: int | None = None
+    chance: float | None = None
+    correct: Correct = field(default=lambda network: None)
+    notes: tuple[str, ...] = ()
+    results: Results | None = None
+
+    @cached_property
+    def scores(self) -> dict[int, np.ndarray]:
+        """The validation accuracies of each network's seeds."""
+        return self._by_network("val_accuracy")
+
+    @cached_property
+    def train_scores(self) -> dict[int, np.ndarray]:
+        """The training accuracies of each network's seeds; empty if not known of all."""
+        if "train_accuracy" not in self.replicates or self.replicates["train_accuracy"].isna().any():
+            return {}
+        return self._by_network("train_accuracy")
+
+    def _by_network(self, column: str) -> dict[int, np.ndarray]:
+        values = self.replicates[column].to_numpy(dtype=float)
+        places = self.replicates.groupby("network", sort=False).indices
+        return {int(network): values[place] for network, place in places.items()}
+
+    @cached_property
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """The rows of `networks` by number."""
+        listed: list[Any] = self.networks.to_dict("records")
+        return {int(row["network"]): row for row in listed}
+
+    def means(self, networks: Sequence[int], of_training: bool = False) -> Means:
+        """Return the mean accuracies of some networks, with the variances that describe them."""
+        scores = self.train_scores if of_training else self.scores
+        correct = None if of_training else self._correct_of(networks)
+        return means_of([scores[one] for one in networks], correct, 0.0 if self.examples is None else 1 / self.examples)
+
+    def _correct_of(self, networks: Sequence[int]) -> list[np.ndarray] | None:
+        found = []
+        for one in networks:
+            bits = self.correct(one)
+            if bits is None or len(bits) != len(self.scores[one]):
+                return None
+            found.append(bits)
+        return found if found else None
+
+
+_SHAPE = ("block", "skip", "norm_order", "shortcut", "stem", "norm", "activation", "kernel_size", "dropout", "zero_gamma")
+
+
+def axes_of(architecture: Architecture) -> dict[str, Any]:
+    """Return what tells an architecture from others, as single values: depth, the first stage's width, and choices."""
+    values: dict[str, Any] = {"depth": architecture.depth, "width": architecture.widths[0]}
+    for key in (*_SHAPE, "bottleneck_ratio", "group_width", "se_ratio", "se_position", "head_width"):
+        value = getattr(architecture, key)
+        values[key] = ".".join(map(str, value)) if isinstance(value, tuple) else value
+    values["skip_options"] = ", ".join(f"{key}={value:g}" for key, value in architecture.skip_options)
+    values["strides"] = ".".join(map(str, architecture.strides))
+    first = architecture.widths[0]
+    values["widening"] = ".".join(f"{width / first:.3g}" for width in architecture.widths)
+    values["stem_width"] = None if architecture.stem_width == first else architecture.stem_width
+    return values
+
+
+def varying(networks: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:
+    """Return those columns in which the networks differ."""
+    return tuple(name for name in candidates if name in networks and networks[name].nunique(dropna=False) > 1)
+
+
+def with_options(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the networks with the options of a skip style in its name, where they tell networks apart."""
+    if "skip_options" not in networks:
+        return networks
+    told = networks.groupby("skip")["skip_options"].transform("nunique") > 1
+    named = networks["skip"] + " " + networks["skip_options"]
+    return networks.assign(skip=networks["skip"].where(~told, named.str.strip())).drop(columns="skip_options")
+
+
+def of_results(results: Results) -> Evidence:
+    """Return the evidence of a study: the networks of its search or grid that trained every epoch.
+
+    Of a network that was tried at several learning rates, the rate of the best mean validation accuracy counts.
+    """
+    run = results.run
+    trials = results.phase("search").trials
+    trials = trials[trials["status"] == Status.COMPLETED]
+    described = [axes_of(architecture_of(row)) for row in trials.to_dict("records")]
+    networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
+    for key in ("depth", *COSTS):
+        networks[key] = trials[key].to_numpy()
+    keys = [] if not described else [key for key in described[0] if key != "depth"]
+    for key in keys:
+        networks[key] = [one[key] for one in described]
+    networks = with_options(networks)
+    keys = [key for key in keys if key != "skip_options"]
+    networks["objective"] = trials[Objective.of(run).column].to_numpy()
+    networks["lr"] = trials["lr"].to_numpy()
+    networks, notes = _best_rate(networks, Objective.of(run))
+    candidates = ["depth", *keys]
+    replicates = _replicates(results, networks["network"].tolist())
+    examples = run["examples"]["validation"]
+    return Evidence(
+        title=run["name"],
+        question=run["question"],
+        networks=networks,
+        replicates=replicates,
+        axes=varying(networks, candidates),
+        is_search=run["study"]["space"]["grid"] is None,
+        examples=examples,
+        chance=1 / run["num_classes"],
+        correct=getattr(results, "correct", lambda trial: None),
+        notes=notes,
+        results=results,
+    )
+
+
+def _best_rate(networks: pd.DataFrame, objective: Objective) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    if networks.empty or not networks["name"].duplicated().any():
+        return networks, ()
+    ordered = networks.sort_values(["objective", "network"], ascending=[not objective.is_more, True])
+    kept = ordered.drop_duplicates("name").sort_values("network", ignore_index=True)
+    note = (
+        "Networks tried at several learning rates count at their best one by mean validation accuracy, which flatters "
+        "each a little."
+    )
+    return kept, (note,)
+
+
+def _replicates(results: Results, networks: Sequence[int]) -> pd.DataFrame:
+    """Return the last epoch of every seed; by the trial table alone where a learning curve is missing."""
+    last = results.curves[results.curves["trial"].isin(networks)]
+    last = last.sort_values("epoch").groupby(["trial", "seed"], as_index=False).last()
+    columns = ["seed", "val_accuracy", "train_accuracy", "val_loss", "train_loss"]
+    table = last[["trial", *columns]].rename(columns={"trial": "network"})
+    missing = set(networks) - set(table["network"])
+    if missing:
+        rows: list[Any] = results.trials[results.trials["trial"].isin(missing)].to_dict("records")
+        told = [
+            {"network": row["trial"], "seed": seed, "val_accuracy": score, "train_accuracy": np.nan}
+            for row in rows
+            for seed, score in zip(row["seeds"], row["seed_val_accuracies"], strict=True)
+        ]
+        table = pd.concat([table, pd.DataFrame(told)], ignore_index=True)
+    order = {network: place for place, network in enumerate(networks)}
+    return table.sort_values(["network", "seed"], key=lambda one: one.map(order) if one.name == "network" else one)
+
+
+def plain_json(value: Any) -> Any:
+    """Return a value as JSON takes it: numpy's numbers as Python's, what is not a number as None."""
+    if isinstance(value, dict):
+        return {str(key): plain_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain_json(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    json.dumps(value)
+    return value

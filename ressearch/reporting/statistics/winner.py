@@ -1,0 +1,174 @@
+"""The best of many, without the optimism of having been chosen.
+
+The mean of a network that was chosen for its mean is too high: its noise helped to choose it. Empirical Bayes takes
+that out: the networks' true accuracies follow some distribution, estimated from all of them, and each network's
+estimate is its expectation given its own mean (Robbins 1956; Efron 2011). Two distributions are fitted, the normal one
+(by restricted maximum likelihood) and the nonparametric one (Kiefer and Wolfowitz 1956, by expectation-maximisation on
+a grid), and weighed by their likelihoods: the first serves few networks, the second populations of good and collapsed
+ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ressearch.reporting.statistics.means import Floats
+
+_GRID = 120
+_ROUNDS = 200
+_FITTED = 2000
+"""Networks that the distribution is fitted to at most (drawn with a fixed seed)."""
+
+_PARSIMONY = 2.0
+"""Log-likelihood by which the nonparametric distribution has to be ahead of the normal one to weigh as much."""
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """Networks' accuracies given all of them.
+
+    Attributes:
+        estimate: posterior means, shape (G,).
+        error: posterior standard deviations, with what is not known of the distribution, shape (G,).
+        freedom: of the variances over seeds; for the quantiles of intervals.
+        draws: of all networks' true accuracies at once, shape (draws, G).
+        spread: the standard deviation of the networks' true accuracies.
+    """
+
+    estimate: Floats
+    error: Floats
+    freedom: float
+    draws: Floats
+    spread: float
+
+    @property
+    def best(self) -> int:
+        """The network of the highest estimate."""
+        return int(np.argmax(self.estimate))
+
+    @property
+    def chance_of_best(self) -> Floats:
+        """The probability that each network is the best of all, shape (G,)."""
+        return np.bincount(self.draws.argmax(axis=1), minlength=len(self.estimate)) / len(self.draws)
+
+    def interval(self, network: int, confidence: float = 0.95) -> tuple[float, float]:
+        """Return the interval of one network's true accuracy."""
+        reach = float(stats.t.isf((1 - confidence) / 2, self.freedom)) * self.error[network]
+        return float(self.estimate[network] - reach), float(self.estimate[network] + reach)
+
+
+def shrink(mean: Floats, variance: Floats, freedom: float, draws: int = 2000) -> Shrunk:
+    """Return the networks' accuracies given all of them.
+
+    Args:
+        mean: of each network over its seeds, shape (G,), at least two networks.
+        variance: of those means, shape (G,), above zero.
+        freedom: degrees of freedom of the variances.
+        draws: how often the true accuracies are drawn.
+    """
+    rng = np.random.default_rng(0)
+    centre, between = _restricted(mean, variance)
+    normal = _normal_posterior(mean, variance, centre, between)
+    uncertain = _hierarchical(mean, variance)
+    fitted = np.arange(len(mean)) if len(mean) <= _FITTED else rng.choice(len(mean), _FITTED, replace=False)
+    grid, weights, ahead = _nonparametric(mean[fitted], variance[fitted], centre, between)
+    posterior = _likelihood(mean, variance, grid) * weights
+    posterior /= posterior.sum(axis=1, keepdims=True)
+    free = posterior @ grid
+    free_error = np.sqrt(np.maximum(posterior @ grid**2 - free**2, 0.0))
+    weight = 1 / (1 + np.exp(-2 * np.clip(ahead - _PARSIMONY, -200, 200)))
+    estimate = weight * free + (1 - weight) * normal[0]
+    error = np.sqrt(
+        weight * np.maximum(free_error, uncertain) ** 2
+        + (1 - weight) * uncertain**2
+        + weight * (1 - weight) * (free - normal[0]) ** 2
+    )
+    best = int(np.argmax(estimate))
+    error[best] = max(error[best], 0.9 * float(np.sqrt(variance[best])))
+    chosen = _drawn(rng, draws, posterior, grid, normal, weight)
+    return Shrunk(estimate, error, freedom, chosen, float(np.sqrt(between)))
+
+
+def _drawn(
+    rng: np.random.Generator, draws: int, posterior: Floats, grid: Floats, normal: tuple[Floats, Floats], weight: float
+) -> Floats:
+    """Draw true accuracies from the posterior, the two distributions mixed by their weight; (draws, G)."""
+    count = len(posterior)
+    kept = np.argsort(-(posterior @ grid))[: min(count, 500)]
+    chosen = np.full((draws, count), -np.inf)
+    cumulated = posterior[kept].cumsum(axis=1)
+    places = np.stack([np.searchsorted(one, rng.random(draws)) for one in cumulated], axis=1).clip(max=len(grid) - 1)
+    step = np.gradient(grid)
+    free = grid[places] + step[places] * (rng.random(places.shape) - 0.5)
+    smooth = normal[0][kept] + normal[1][kept] * rng.standard_normal((draws, len(kept)))
+    is_free = rng.random((draws, 1)) < weight
+    chosen[:, kept] = np.where(is_free, free, smooth)
+    return chosen
+
+
+def _restricted(mean: Floats, variance: Floats) -> tuple[float, float]:
+    """Return the mean and the variance of true accuracies under a normal distribution (Morris 1983)."""
+    count, between = len(mean), max(float(mean.var(ddof=1) - variance.mean()), 0.0)
+    centre = float(mean.mean())
+    for _ in range(200):
+        weights = 1 / (between + variance)
+        centre = float((weights * mean).sum() / weights.sum())
+        squares = (mean - centre) ** 2 * count / (count - 1) - variance
+        again = max(float((weights**2 * squares).sum() / (weights**2).sum()), 0.0)
+        if abs(again - between) < 1e-12:
+            break
+        between = again
+    weights = 1 / variance
+    unlike = float((weights * (mean - (weights * mean).sum() / weights.sum()) ** 2).sum())
+    if stats.chi2.sf(unlike, count - 1) > 0.05:
+        between /= 2  # not shown to be above zero: an estimate that cannot be negative is too high on average
+    return centre, between
+
+
+def _normal_posterior(mean: Floats, variance: Floats, centre: float, between: float) -> tuple[Floats, Floats]:
+    kept = between / (between + variance)
+    return kept * mean + (1 - kept) * centre, np.sqrt(kept * variance)
+
+
+def _hierarchical(mean: Floats, variance: Floats) -> Floats:
+    """Return posterior standard deviations with the normal distribution's variance unknown (Gelman 2006: flat)."""
+    widest = 3 * np.sqrt(max(float(mean.var(ddof=1)), float(variance.mean())))
+    logs, means, squares = [], [], []
+    for spread in np.linspace(0.001, 1, 60) * widest:
+        total = spread**2 + variance
+        precision = (1 / total).sum()
+        centre = (mean / total).sum() / precision
+        logs.append(-0.5 * np.log(precision) - 0.5 * np.log(total).sum() - 0.5 * ((mean - centre) ** 2 / total).sum())
+        kept = spread**2 / total
+        one = kept * mean + (1 - kept) * centre
+        means.append(one)
+        squares.append(kept * variance + (1 - kept) ** 2 / precision + one**2)
+    weights = np.exp(np.array(logs) - max(logs))
+    weights /= weights.sum()
+    average = weights @ np.array(means)
+    return np.asarray(np.sqrt(np.maximum(weights @ np.array(squares) - average**2, 0.0)))
+
+
+def _nonparametric(mean: Floats, variance: Floats, centre: float, between: float) -> tuple[Floats, Floats, float]:
+    """Return the grid, its weights, and by how much log-likelihood they are ahead of the normal distribution."""
+    step = float(np.sqrt(np.median(variance)))
+    low, high = float(mean.min()), float(mean.max())
+    near = np.linspace(max(low, high - 12 * step), high, _GRID // 2)
+    grid = np.unique(np.concatenate([np.linspace(low, high, _GRID // 2), near]))
+    if len(grid) < 2:
+        grid = np.array([low - 1e-6, low + 1e-6])
+    likelihood = _likelihood(mean, variance, grid)
+    weights = np.gradient(grid)
+    weights /= weights.sum()
+    for _ in range(_ROUNDS):
+        weights = weights * (likelihood / (likelihood @ weights)[:, None]).mean(axis=0)
+    free = np.log(likelihood @ weights).sum() - 0.5 * np.log(2 * np.pi * variance).sum()
+    normal = stats.norm.logpdf(mean, centre, np.sqrt(between + variance)).sum()
+    return grid, weights, float(free - normal)
+
+
+def _likelihood(mean: Floats, variance: Floats, grid: Floats) -> Floats:
+    return np.asarray(np.exp(np.maximum(-0.5 * (mean[:, None] - grid) ** 2 / variance[:, None], -600.0)))
