@@ -74,6 +74,7 @@ def of_table(
     if "epoch" in table:
         keys = [key for key in table if key not in _PER_SEED] + (["seed"] if "seed" in table else [])
         table = table.sort_values("epoch", kind="stable").groupby(keys, dropna=False, sort=False).tail(1).sort_index()
+    table, measured = _without_measurements(table)
     identity = [key for key in table if key not in _PER_SEED]
     if not identity:
         raise StudyError(f"{source}: no column tells its networks apart; expected name, depth, width, skip, … beside val_accuracy")
@@ -104,8 +105,24 @@ def of_table(
         is_search=not _is_grid(networks, axes),
         examples=examples,
         chance=chance,
-        notes=notes,
+        notes=(*notes, *measured),
     )
+
+
+def _without_measurements(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out columns of numbers that differ between the seeds of what is one network by all others."""
+    known = {"name", *axes_of(Architecture()), *COSTS, *_PER_SEED}
+    measured = [
+        key
+        for key in table
+        if key not in known and pd.api.types.is_float_dtype(table[key]) and not (table[key] == table[key].round()).all()
+    ]
+    kept = [key for key in table if key not in (*_PER_SEED, *measured)]
+    if not measured or not kept or len(table.drop_duplicates(kept)) == len(table):
+        return table, []
+    told = [key for key in measured if table.groupby(kept, dropna=False)[key].nunique().max() > 1]
+    notes = [f"Columns taken for measurements of single seeds, and left out: {', '.join(told)}."] if told else []
+    return table.drop(columns=told), notes
 
 
 def _with_names(table: pd.DataFrame, renamed: Mapping[str, str], source: str) -> pd.DataFrame:
@@ -113,7 +130,7 @@ def _with_names(table: pd.DataFrame, renamed: Mapping[str, str], source: str) ->
     table = table.set_axis(columns, axis=1)
     for old, new in renamed.items():
         if old not in columns:
-            raise StudyError(f"{source}: has no column {old!r} to take as {new}{nearest(old, columns)}; it has {', '.join(columns)}")
+            raise StudyError(f"{source}: has no column {old!r} to take as {new}; {nearest(old, columns)}")
         if new in columns and new != old:
             raise StudyError(f"{source}: {old!r} cannot be taken as {new}: there is a column {new} already")
     table = table.rename(columns=dict(renamed))
@@ -121,8 +138,8 @@ def _with_names(table: pd.DataFrame, renamed: Mapping[str, str], source: str) ->
         raise StudyError(f"{source}: column {table.columns[table.columns.duplicated()][0]!r} stands twice")
     if "val_accuracy" not in table:
         raise StudyError(
-            f"{source}: has no column val_accuracy{nearest('val_accuracy', columns)}; it has {', '.join(columns)}; "
-            "--map COLUMN=val_accuracy names the column that holds it"
+            f"{source}: has no column val_accuracy; {nearest('val_accuracy', columns)} "
+            "(--map COLUMN=val_accuracy names the column that holds it)"
         )
     if table.empty:
         raise StudyError(f"{source}: has no rows")
