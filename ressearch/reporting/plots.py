@@ -1,258 +1,293 @@
-"""The figures of a report. Each maker draws one and says in a sentence, computed from the data, what it shows.
+"""The figures of a report: each maker draws one from the evidence, and the page finds it.
 
-To add a plot, write a maker here under ``@plot``; the page finds it.
+To add a figure, write a maker under ``@figure`` (of a study or any table) or ``@plot`` (of a study's results alone).
 """
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ressearch.reporting.figures import (
-    PRE,
-    Plot,
-    accuracy_axis,
-    colours,
-    count_axis,
-    depth_axis,
-    panels,
-    plot,
-    skip_label,
-)
-from ressearch.reporting.statistics import difference_interval, mean_interval, pareto_front
+from ressearch.reporting.charts import cost_curve, depth_curve, difference_curve, error_distribution, learning_curves
+from ressearch.reporting.claims.claim import Claim
+from ressearch.reporting.claims.comparisons import comparisons, compared
+from ressearch.reporting.claims.lines import DepthLine, depth_lines
+from ressearch.reporting.evidence import COSTS, Evidence
+from ressearch.reporting.figures import SOFT, Draw, Plot, accuracy_axis, colours, figure, plot, skip_label
+from ressearch.reporting.statistics.intervals import pareto_front
 from ressearch.results import Results
-from ressearch.results.aggregate import replicates
 from ressearch.results.ranking import Objective
 from ressearch.results.schema import macs_trained
 from ressearch.results.status import Status
 from ressearch.units import format_count
 
-
-def depth_table(results: Results, score: str = "val_accuracy") -> pd.DataFrame:
-    """Return, for each skip style and depth, the best completed trial and its mean and interval over seeds.
-
-    A grid over both norm orders has its pre-activation networks as styles of their own (a plain network is the same in
-    either order: it stands there once).
-
-    Columns: skip, depth, trials (how many compete), trial, name, params, macs, seeds, mean, low, high.
-    """
-    objective = Objective.of(results.run)
-    done = replicates(results)
-    done = done[done["status"] == Status.COMPLETED]
-    if results.run["study"]["space"]["grid"] is not None and done["norm_order"].nunique() > 1:
-        is_pre = done["norm_order"] == "pre"
-        done = done[~is_pre | (done["skip"] != "none")]
-        done = done.assign(skip=done["skip"].where(done["norm_order"] != "pre", done["skip"] + PRE))
-    rows = []
-    for (skip, depth), cell in done.groupby(["skip", "depth"], sort=True):
-        means = cell.groupby("trial")[objective.column].mean()
-        best = means.idxmax() if objective.is_more else means.idxmin()
-        chosen = cell[cell["trial"] == best]
-        interval = mean_interval(chosen[score].to_list())
-        first = chosen.iloc[0]
-        rows.append(
-            {
-                "skip": skip,
-                "depth": depth,
-                "trials": cell["trial"].nunique(),
-                "trial": best,
-                "name": first["name"],
-                "params": first["params"],
-                "macs": first["macs"],
-                "seeds": interval.n,
-                "mean": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-            }
-        )
-    return pd.DataFrame(rows)
+_TOGETHER = 4
+"""Lines that one panel has room for; more get a panel each (small multiples)."""
 
 
-@plot("depth_accuracy")
-def depth_accuracy(results: Results) -> Plot | None:
-    """Depth against validation and training accuracy, one line per skip style, intervals over seeds."""
-    table = depth_table(results)
-    if table.empty or table["depth"].nunique() < 2:
+def hue_of(evidence: Evidence) -> str | None:
+    """Return the column whose values have a colour each, the same in every figure: what is compared, if anything."""
+    return compared(evidence)
+
+
+def palette_of(evidence: Evidence) -> dict[str, Any]:
+    """Return the colour of each value of that column."""
+    hue = hue_of(evidence)
+    if hue is None:
+        return {}
+    return colours(sorted((str(one) for one in evidence.networks[hue].unique()), key=lambda one: (one != "none", one)))
+
+
+def seeds_table(evidence: Evidence) -> pd.DataFrame:
+    """Return one row for each network and seed with the networks' columns."""
+    kept = [key for key in evidence.networks if key not in ("lr", "objective")]
+    return evidence.replicates.merge(evidence.networks[kept], on="network")
+
+
+@figure("depth_accuracy")
+def depth_accuracy(evidence: Evidence) -> Plot | None:
+    """Depth against validation and training accuracy, a line for each kind of network that differs in depth alone."""
+    found = depth_lines(evidence)
+    if not found:
         return None
-    is_best_of_many = bool((table["trials"] > 1).any())
-    chance = 1 / results.run["num_classes"]
-    figure, (left, right) = panels(2)
-    for axes, score, label in (
-        (left, "val_accuracy", "validation accuracy"),
-        (right, "train_accuracy", "training accuracy"),
-    ):
-        _depth_lines(axes, depth_table(results, score))
-        if is_best_of_many:
-            others = results.trials[results.trials["status"] == Status.COMPLETED]
-            axes.scatter(others["depth"], others[score], s=12, color="0.6", zorder=1, label="other networks")
-        depth_axis(axes, table["depth"].unique().tolist())
-        accuracy_axis(axes, label, chance)
-    if table["skip"].nunique() > _INSIDE:
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    table = _lines_table(evidence, found)
+    hue = hue_of(evidence) if hue_of(evidence) in (found[0].subject or {}) else None
+    palette = palette_of(evidence) if hue else None
+    named = sorted(table["line"].unique(), key=lambda one: [line.label for line in found].index(one))
+    single = hue is not None and len(named) == table[hue].nunique()
+    both = bool(evidence.train_scores)
+    if len(named) <= _TOGETHER and (single or len(named) == 1 or hue is None):
+        key = hue if single else "line"
+        chosen = palette if single else colours(named)
+        scores = ("val_accuracy", "train_accuracy") if both else ("val_accuracy",)
+        drawers: list[Draw] = [
+            partial(_depth_panel, table=table, y=y, hue=key, palette=chosen, chance=evidence.chance, legend=at == 0)
+            for at, y in enumerate(scores)
+        ]
     else:
-        left.legend(title="skip connection", loc="best", frameon=True)
-    chosen = (
-        " Where several networks share a depth, the line takes the best by validation accuracy."
-        if is_best_of_many
-        else ""
-    )
+        base = table[table["line"] == named[0]]
+        drawers = [
+            partial(_multiple, table=table[table["line"] == name], base=base, name=name, hue=hue, palette=palette, whole=table)
+            for name in named
+        ]
     return Plot(
         "depth_accuracy",
         "Depth versus accuracy",
-        _depth_sentence(results, table),
-        "Points are means over seeds after the last epoch; bars are 95 % intervals (Student t over seeds, "
-        f"{_seeds(table)}). Right: the same networks on their training data.{chosen} The dotted line is chance.",
-        figure,
-        _deepest_comparison(results, table) if table["skip"].nunique() > _INSIDE else "",
+        "",
+        "Points are means over seeds after the last epoch; bars are 95 % Student intervals of each mean alone"
+        + (", over seeds; the statements beside it hold together and are wider." if len(found) else ".")
+        + (" The second panel shows the same networks on their training data." if len(drawers) == 2 and both else "")
+        + (f" Grey: {named[0]}, in every panel." if len(drawers) > 2 else "")
+        + (" The dotted line is chance." if evidence.chance else ""),
+        panels=tuple(drawers),
+        about="depth",
     )
 
 
-_INSIDE = 4
-"""Styles that a legend inside a panel, and a sentence on each at the head of the report, has room for."""
+def _lines_table(evidence: Evidence, found: list[DepthLine]) -> pd.DataFrame:
+    table = seeds_table(evidence)
+    of_line = {network: line.label for line in found for network in line.networks}
+    table = table[table["network"].isin(of_line)]
+    return table.assign(line=table["network"].map(of_line))
 
 
-def _depth_lines(axes: Axes, table: pd.DataFrame) -> None:
-    palette = colours(sorted(table["skip"].unique()))
-    for place, (skip, line) in enumerate(table.groupby("skip")):
-        # A slight shift keeps the intervals of two styles apart where they overlap.
-        depth = line["depth"] * 1.015 ** (place - (table["skip"].nunique() - 1) / 2)
-        bars = [
-            (line["mean"] - line["low"]).fillna(0),
-            (line["high"].clip(upper=1) - line["mean"]).fillna(0).clip(lower=0),
-        ]
-        axes.errorbar(
-            depth,
-            line["mean"],
-            yerr=bars,
-            color=palette[str(skip)],
-            marker="o",
-            markersize=6,
-            linewidth=2,
-            capsize=4,
-            label=skip_label(str(skip)),
-            zorder=3,
-        )
+def _depth_panel(
+    axes: Axes, *, table: pd.DataFrame, y: str, hue: str | None, palette: Any, chance: float | None, legend: bool
+) -> None:
+    depth_curve(table, y=y, hue=hue, palette=palette, ax=axes)
+    accuracy_axis(axes, f"{'training' if 'train' in y else 'validation'} accuracy", chance)
+    if legend:
+        _legend(axes)
 
 
-def _depth_sentence(results: Results, table: pd.DataFrame) -> str:
-    parts = []
-    for skip, line in sorted(table.groupby("skip"), key=lambda pair: (pair[0] != "none", pair[0])):
-        line = line.sort_values("depth")
-        low, high = line.iloc[0], line.iloc[-1]
-        if len(line) < 2:
-            continue
-        change = difference_interval(_values(results, high["trial"]), _values(results, low["trial"]))
-        verb = "falls" if change.high < 0 else "rises" if change.low > 0 else "goes"
-        extra = "" if verb != "goes" else ", a change its seeds cannot tell from none" if change.n > 1 else ", one seed"
-        parts.append(
-            f"with skip {skip_label(str(skip))} accuracy {verb} from {low['mean']:.3f} at depth {low['depth']} "
-            f"to {high['mean']:.3f} at depth {high['depth']}{extra}"
-        )
-    sentence = "; ".join(parts)
-    sentence = (
-        f"{sentence[:1].upper()}{sentence[1:]}." if sentence else "Each skip style was trained at one depth only."
-    )
-    sentence += f" Chance is {1 / results.run['num_classes']:.3f}."
-    return " ".join([sentence, _deepest_comparison(results, table)]).strip()
+def _multiple(
+    axes: Axes, *, table: pd.DataFrame, base: pd.DataFrame, name: str, hue: str | None, palette: Any, whole: pd.DataFrame
+) -> None:
+    if base["line"].iloc[0] != name:
+        means = base.groupby("depth")["val_accuracy"].mean()
+        axes.plot(means.index, means.to_numpy(), color=SOFT, linewidth=1.2, alpha=0.6)
+    depth_curve(table, hue=hue, palette=palette, ax=axes)
+    means = whole.groupby("network")["val_accuracy"].mean()
+    margin = 0.08 * (means.max() - means.min())
+    axes.set_ylim(max(0.0, means.min() - margin), min(1.02, means.max() + margin))
+    accuracy_axis(axes, "validation accuracy")
+    axes.set_title(name[:1].upper() + name[1:], fontsize="medium", loc="left")
 
 
-def _deepest_comparison(results: Results, table: pd.DataFrame) -> str:
-    """Compare plain and residual networks at the greatest depth that both have."""
-    by_skip = {str(skip): line.set_index("depth") for skip, line in table.groupby("skip")}
-    others = [skip for skip in by_skip if skip != "none"]
-    if "none" not in by_skip or not others:
-        return ""
-    best = "identity" if "identity" in others else others[0]
-    common = sorted(set(by_skip["none"].index) & set(by_skip[best].index))
-    if not common:
-        return ""
-    depth = common[-1]
-    trials = [by_skip[skip].loc[depth, "trial"] for skip in (best, "none")]
-    gap = difference_interval(*(_values(results, trial) for trial in trials))
-    spread = f"95 % interval {gap.low:+.3f} to {gap.high:+.3f}, Welch" if gap.n > 1 else "one seed each, no interval"
-    return f"At depth {depth} the difference between {best} and plain is {gap.mean:+.3f} ({spread})."
+def _legend(axes: Axes) -> None:
+    """Put a legend above the axes, where there are no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label and not label.startswith("_")]
+    if not kept or (len(kept) == 1 and kept[0][1] == ""):
+        return
+    columns = 2 if max(len(label) for _, label in kept) > 14 else 3
+    axes.legend(
+        [handle for handle, _ in kept], [label for _, label in kept], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns,
+        frameon=False, fontsize="small", borderaxespad=0.2, columnspacing=1.2, handletextpad=0.4,
+    )  # fmt: skip
 
 
-def _values(results: Results, trial: int) -> list[float]:
-    row = results.trials.set_index("trial").loc[trial]
-    return list(row["seed_val_accuracies"])
-
-
-def _seeds(table: pd.DataFrame) -> str:
-    counts = sorted(table["seeds"].unique())
-    return (
-        f"{counts[0]} seeds"
-        if counts == [counts[0]] and counts[0] > 1
-        else ("one seed, so no bars" if counts == [1] else f"{counts[0]} to {counts[-1]} seeds")
-    )
-
-
-@plot("cost_accuracy")
-def cost_accuracy(results: Results) -> Plot | None:
-    """Validation accuracy against MACs and parameters, with the Pareto front."""
-    done = results.trials[results.trials["status"] == Status.COMPLETED]
-    if len(done) < 2:
+@figure("differences")
+def differences(evidence: Evidence) -> Plot | None:
+    """The difference to the control at each depth, with intervals that hold together at a depth."""
+    claims = [one for one in comparisons(evidence) if one.low is not None and "depth" in one.subject]
+    choice = compared(evidence)
+    if choice is None or len({one.subject["depth"] for one in claims}) < 2:
         return None
-    figure, axes = panels(2)
-    palette = colours(sorted(done["skip"].unique()))
-    for place, (panel, cost, label) in enumerate(
-        zip(axes, ("macs", "params"), ("MACs per input (FLOPs = 2 × MACs)", "parameters"), strict=True)
-    ):
-        front = pareto_front(done, cost, "val_accuracy")
-        panel.step(
-            front[cost],
-            front["val_accuracy"],
-            where="post",
-            color="0.25",
-            linewidth=1.4,
-            zorder=1,
-            label="Pareto front",
-        )
-        for skip, points in done.groupby("skip"):
-            reach = [mean_interval(list(values)).half_width for values in points["seed_val_accuracies"]]
-            panel.errorbar(
-                points[cost],
-                points["val_accuracy"],
-                yerr=[0 if math.isnan(one) else one for one in reach],
-                fmt="o",
-                markersize=6,
-                color=palette[str(skip)],
-                elinewidth=0.9,
-                alpha=0.85,
-                label=skip_label(str(skip)),
-            )
-        low = done["val_accuracy"].min()
-        panel.set_ylim(bottom=max(0.0, low - 0.08 * (1.02 - low)), top=1.02)
-        count_axis(panel, label)
-        accuracy_axis(panel, "validation accuracy" if place == 0 else "")
-    axes[0].legend(loc="best", frameon=True)
-    front = pareto_front(done, "macs", "val_accuracy")
-    cheap, best = front.iloc[0], front.iloc[-1]
-    sentence = (
-        f"The most accurate network, {best['name']}, reaches {best['val_accuracy']:.3f} with "
-        f"{format_count(best['macs'])} MACs and {format_count(best['params'])} parameters"
+    rows = [
+        {
+            "depth": one.subject["depth"],
+            "choice": str(one.subject[choice]) + (", pre-activation" if one.subject.get("norm_order") == "pre" else ""),
+            "estimate": one.estimate,
+            "low": one.low,
+            "high": one.high,
+        }
+        for one in claims
+    ]
+    table = pd.DataFrame(rows).drop_duplicates(["depth", "choice"])
+    names = sorted(table["choice"].unique())
+    base = palette_of(evidence)
+    fresh = colours(names)
+    palette = {name: base.get(name, fresh[name]) for name in names}
+
+    def panel(part: list[str]) -> Draw:
+        def draw(axes: Axes) -> None:
+            difference_curve(table[table["choice"].isin(part)], hue="choice", palette=palette, ax=axes)
+            handles, labels = axes.get_legend_handles_labels()
+            for handle, label in zip(handles, labels, strict=True):
+                handle.set_label(skip_label(label) if choice == "skip" else label)
+            axes.set_ylabel(f"difference to {_against(claims[0], choice)}")
+            _legend(axes)
+
+        return draw
+
+    parts = [names] if len(names) <= _TOGETHER else [names[at : at + 3] for at in range(0, len(names), 3)]
+    return Plot(
+        "differences",
+        "What the choice changes at each depth",
+        "",
+        f"Difference in validation accuracy to {_against(claims[0], choice)} of the same depth; bars are 95 % intervals that hold "
+        "together for all comparisons at a depth.",
+        panels=tuple(panel(part) for part in parts),
+        about="comparisons",
     )
-    near = front[front["val_accuracy"] >= best["val_accuracy"] - 0.01].iloc[0]
-    if near["trial"] != best["trial"]:
-        sentence += (
-            f"; {near['name']} comes within {best['val_accuracy'] - near['val_accuracy']:.3f} of it "
-            f"for {near['macs'] / best['macs']:.0%} of the MACs"
-        )
-    elif cheap["trial"] != best["trial"]:
-        sentence += "; no cheaper network comes within 0.01 of it"
+
+
+def _against(claim: Claim, choice: str) -> str:
+    value = str(claim.subject["against"])
+    return "plain networks" if choice == "skip" and value == "none" else value.replace("_", " ")
+
+
+@figure("cost_accuracy")
+def cost_accuracy(evidence: Evidence) -> Plot | None:
+    """Accuracy against MACs and parameters, with the Pareto front."""
+    costs = [key for key in ("macs", "params") if _is_known(evidence, key)]
+    if not costs or len(evidence.networks) < 2:
+        return None
+    table, hue, palette = seeds_table(evidence), hue_of(evidence), palette_of(evidence)
+
+    def panel(cost: str, place: int) -> Draw:
+        def draw(axes: Axes) -> None:
+            cost_curve(table, x=cost, hue=hue, palette=palette, ax=axes)
+            if place == 0:
+                _legend(axes)
+
+        return draw
+
+    claims = [_front(evidence, costs[0])]
+    many = " Grey squares count networks; the front and the ten best are points." if len(evidence.networks) > 400 else ""
     return Plot(
         "cost_accuracy",
         "Accuracy versus cost",
-        f"{sentence}. {len(front)} of {len(done)} fully trained networks are on the front of accuracy against MACs.",
-        "Each point is a network trained to the last epoch, mean over seeds with its 95 % interval. A network is on "
-        "the Pareto front if none that costs no more is more accurate.",
-        figure,
+        "",
+        "Each point is a network trained to the last epoch, its mean over seeds. A network is on the Pareto front if none that "
+        f"costs no more has a higher mean; means are not the networks' true accuracies, so the front is too high.{many}",
+        panels=tuple(panel(cost, place) for place, cost in enumerate(costs)),
+        claims=tuple(claims),
     )
+
+
+def _is_known(evidence: Evidence, cost: str) -> bool:
+    return cost in evidence.networks and bool(evidence.networks[cost].notna().all()) and evidence.networks[cost].nunique() > 1
+
+
+def _front(evidence: Evidence, cost: str) -> Claim:
+    """Say how many networks are on the front, and which is the cheapest within 0.01 of the highest mean."""
+    score = [float(evidence.scores[int(one)].mean()) for one in evidence.networks["network"]]
+    table = evidence.networks.assign(score=score)
+    front = pareto_front(table, cost, "score")
+    best, words = front.iloc[-1], {"macs": "MACs", "params": "parameters"}[cost]
+    near = front[front["score"] >= best["score"] - 0.01].iloc[0]
+    sentence = (
+        f"{len(front)} of {len(table)} networks are on the front of mean accuracy against {words}. The highest mean, "
+        f"{best['score']:.3f}, is that of {best['name']} with {format_count(int(best[cost]))} {words}"
+    )
+    if near["network"] != best["network"]:
+        sentence += (
+            f"; {near['name']} is within {best['score'] - near['score']:.3f} of it for {near[cost] / best[cost]:.0%} of the "
+            f"{words}."
+        )
+    else:
+        sentence += "; no cheaper network has a mean within 0.01 of it."
+    return Claim(
+        "pareto_front",
+        {"cost": cost},
+        len(front),
+        None,
+        None,
+        "non-dominated means over seeds; descriptive, the choice among many not corrected for",
+        len(table),
+        sentence,
+        more={"networks": [int(one) for one in front["network"]], "near": str(near["name"])},
+    )
+
+
+@figure("error_distribution")
+def error_distributions(evidence: Evidence) -> Plot | None:
+    """The distribution of error over networks, for each value of what is compared."""
+    if depth_lines(evidence) or len(evidence.networks) < 20:
+        return None
+    table, hue, palette = seeds_table(evidence), hue_of(evidence), palette_of(evidence)
+
+    def draw(axes: Axes) -> None:
+        error_distribution(table, hue=hue, palette=palette, ax=axes)
+        _legend(axes)
+
+    drawers: list[Draw] = [draw]
+    cost = next((key for key in COSTS if _is_known(evidence, key)), None)
+    if cost is not None and len(evidence.networks) >= 40:
+        drawers.append(partial(_quantiles, evidence=evidence, cost=cost))
+    return Plot(
+        "error_distribution",
+        "The population of networks",
+        "",
+        "The share of networks whose error is below each value, with a band that holds along the whole curve with 95 % confidence "
+        "(numbers of networks in brackets). How a search drew its networks shapes these curves: adaptive samplers draw where others "
+        "were good." + (" Second panel: quantiles of error among the networks of each fifth of cost." if len(drawers) > 1 else ""),
+        panels=tuple(drawers),
+        about="populations",
+    )
+
+
+def _quantiles(axes: Axes, *, evidence: Evidence, cost: str) -> None:
+    from ressearch.reporting.figures import count_axis
+
+    score = np.array([float(evidence.scores[int(one)].mean()) for one in evidence.networks["network"]])
+    costs = evidence.networks[cost].to_numpy(dtype=float)
+    groups = np.array_split(np.argsort(costs), 5)
+    at = [float(np.exp(np.log(costs[group]).mean())) for group in groups]
+    for share, width in ((0.5, 1.8), (0.1, 1.8), (0.9, 1.0)):
+        values = [float(np.quantile(1 - score[group], share)) for group in groups]
+        axes.plot(at, values, marker="o", markersize=4, linewidth=width, label=f"{share:.0%} of networks are below")
+    count_axis(axes, {"macs": "MACs per input", "params": "parameters"}.get(cost, cost))
+    axes.set_ylabel("error (1 − accuracy)")
+    axes.set_ylim(bottom=0)
+    _legend(axes)
 
 
 @plot("best_so_far", phases=("search", "baseline"))
@@ -273,23 +308,28 @@ def best_so_far(results: Results) -> Plot | None:
         lines[str(phase)] = (spent, (values.cummax() if objective.is_more else values.cummin()).ffill())
     if "search" not in lines or len(trials) < 4:
         return None
-    figure, (panel,) = panels(1)
-    for phase, (spent, reached) in lines.items():
-        colour = sns.color_palette("colorblind")[0 if phase == "search" else 7]
-        label = "search" if phase == "search" else "random, every epoch trained"
-        panel.step(spent, reached, where="post", linewidth=2, color=colour, label=label)
-    panel.set_xlabel("MACs trained (every trial and seed)")
-    panel.set_xlim(left=0)
-    panel.xaxis.set_major_formatter(EngFormatter(places=None, sep=""))
-    if objective.column == "val_accuracy":
-        accuracy_axis(panel, "best validation accuracy so far")
-    else:
-        panel.set_ylabel(f"best {objective.words} so far")
+
+    def draw(axes: Axes) -> None:
+        palette = colours(["identity", "random"])
+        for phase, (spent, reached) in lines.items():
+            colour = palette["identity" if phase == "search" else "random"]
+            label = "search" if phase == "search" else "random, every epoch trained"
+            axes.step(spent, reached, where="post", linewidth=2, color=colour, label=label)
+        axes.set_xlabel("MACs trained (every trial and seed)")
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(EngFormatter(places=None, sep=""))
+        if objective.column == "val_accuracy":
+            accuracy_axis(axes, "best validation accuracy so far")
+        else:
+            axes.set_ylabel(f"best {objective.words} so far")
+        if len(lines) > 1:
+            _legend(axes)
+
     sampler = (results.run["study"]["search"]["sampler"] or {"name": "tpe"})["name"]
     spent, reached = lines["search"]
     sentence = f"The search ({sampler}) trained {spent.iloc[-1]:.3g} MACs and reached {reached.iloc[-1]:.3f}"
     if "baseline" in lines:
-        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         at, other = lines["baseline"]
         sentence += f"; {at.iloc[-1]:.3g} MACs on networks drawn at random reached {other.iloc[-1]:.3f}"
         first = at[~other.map(lambda value: objective.is_better(reached.iloc[-1], value)) & other.notna()]
@@ -300,9 +340,9 @@ def best_so_far(results: Results) -> Plot | None:
         "best_so_far",
         "What the search reached for the MACs it trained",
         f"{sentence}.",
-        "The best mean over seeds among networks trained to the last epoch. MACs of stopped, diverged and failed "
-        "trials count; a backward pass counts as two forward ones.",
-        figure,
+        "The best mean over seeds among networks trained to the last epoch: means flattered by the choice. MACs of stopped, diverged "
+        "and failed trials count; a backward pass counts as two forward ones.",
+        panels=(draw,),
     )
 
 
@@ -313,67 +353,63 @@ def _macs_trained(results: Results, trials: pd.DataFrame) -> pd.Series:
     return pd.Series([macs_trained(row, examples, row["epochs"]) for row in rows], index=trials.index, dtype="float64")
 
 
-_HIGHLIGHTED = 8
+_HIGHLIGHTED = 5
+_CURVES = 300
+"""Curves that a panel draws at most: the best, and every so-manieth of the others."""
 
 
 @plot("learning_curves")
-def learning_curves(results: Results) -> Plot | None:
-    """Validation accuracy epoch by epoch: one panel per skip style, one line per network."""
+def learning_curve_panels(results: Results) -> Plot | None:
+    """Validation accuracy epoch by epoch: one panel for each skip style, one line for each network."""
     if results.curves.empty:
         return None
     trials = results.trials[results.trials["epochs"] > 0].set_index("trial")
-    curves = results.curves.groupby(["trial", "epoch"])["val_accuracy"].agg(["mean", "min", "max"]).reset_index()
-    skips = sorted(trials["skip"].unique(), key=lambda name: (name != "none", name))
-    figure, axes = panels(len(skips), height=4.4)
-    by_depth = sorted(trials["depth"].unique())
-    is_depth_study = len(trials) <= _HIGHLIGHTED * len(skips) and trials.groupby(["skip", "depth"]).size().max() == 1
     objective = Objective.of(results.run)
-    best = trials.sort_values(objective.column, ascending=not objective.is_more).index
-    ramp = sns.color_palette("viridis", len(by_depth) if is_depth_study else _HIGHLIGHTED)
-    for panel, skip in zip(axes, skips, strict=True):
-        ours = [trial for trial in best if trials.loc[trial, "skip"] == skip]
-        shown = ours if is_depth_study else ours[: _HIGHLIGHTED // 2]
-        for trial in ours:
-            line = curves[curves["trial"] == trial]
-            if trial not in shown:
-                panel.plot(line["epoch"], line["mean"], color="0.8", linewidth=0.8, zorder=1)
-                continue
-            depth = trials.loc[trial, "depth"]
-            colour = ramp[by_depth.index(depth) if is_depth_study else shown.index(trial) * 2]
-            label = f"depth {depth}" if is_depth_study else str(trials.loc[trial, "name"]).removesuffix(f"+skip={skip}")
-            panel.plot(line["epoch"], line["mean"], color=colour, linewidth=1.8, label=label, zorder=3)
-            panel.fill_between(line["epoch"], line["min"], line["max"], color=colour, alpha=0.15, linewidth=0)
-        panel.set_title(f"skip: {skip_label(skip)}", fontsize="medium")
-        panel.set_xlabel("epoch")
-        panel.set_ylim(0, 1.02)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        handles, labels = panel.get_legend_handles_labels()
-        order = (
-            sorted(range(len(labels)), key=lambda i: int(labels[i].split()[1]))
-            if is_depth_study
-            else range(len(labels))
-        )
-        panel.legend(
-            [handles[i] for i in order],
-            [labels[i] for i in order],
-            loc="lower right",
-            frameon=True,
-            fontsize="small",
-        )
-    axes[0].set_ylabel("validation accuracy")
+    best = trials.sort_values(objective.column, ascending=not objective.is_more)
+    skips = sorted(trials["skip"].unique(), key=lambda name: (name != "none", name))[:8]
+    is_depth_study = trials.groupby(["skip", "norm_order", "depth"]).size().max() == 1
+
+    def panel(skip: str) -> Draw:
+        ours = best[best["skip"] == skip]
+        shown = list(ours.index) if is_depth_study and len(ours) <= 9 else list(ours.index[:_HIGHLIGHTED])
+        others = [one for one in ours.index if one not in shown]
+        others = others[:: max(1, len(others) // _CURVES)]
+        labels = {
+            int(trial): (f"depth {ours.loc[trial, 'depth']}" if is_depth_study else _short(str(ours.loc[trial, "name"]), skip))
+            + (", pre-activation" if is_depth_study and ours["norm_order"].nunique() > 1 and ours.loc[trial, "norm_order"] == "pre" else "")
+            for trial in shown
+        }
+        shown.sort(key=lambda trial: int(ours.loc[trial, "depth"]))
+        curves = results.curves[results.curves["trial"].isin([*shown, *others])]
+
+        def draw(axes: Axes) -> None:
+            learning_curves(curves, highlight=shown, labels=labels, ax=axes)
+            axes.set_ylim(0, 1.02)
+            axes.set_ylabel("validation accuracy")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.text(1.0, 0.02, skip_label(skip), transform=axes.transAxes, ha="right", fontweight="bold", fontsize="small")
+            _legend(axes)
+
+        return draw
+
+    means = results.curves.groupby(["trial", "epoch"])["val_accuracy"].mean().reset_index()
     return Plot(
         "learning_curves",
         "Learning curves",
-        _curve_sentence(results, trials, curves),
+        _curve_sentence(trials, means),
         "Lines are means over seeds, bands reach from the lowest to the highest seed"
-        + ("." if is_depth_study else "; grey lines are the other networks, ending where the scheduler stopped them."),
-        figure,
+        + ("." if is_depth_study else "; grey lines are other networks, ending where the scheduler stopped them."),
+        panels=tuple(panel(str(skip)) for skip in skips),
     )
 
 
-def _curve_sentence(results: Results, trials: pd.DataFrame, curves: pd.DataFrame) -> str:
+def _short(name: str, skip: str) -> str:
+    return name.removesuffix(f"+skip={skip}")
+
+
+def _curve_sentence(trials: pd.DataFrame, means: pd.DataFrame) -> str:
     target = 0.9 * trials["val_accuracy"].max()
-    reached = curves[curves["mean"] >= target].groupby("trial")["epoch"].min()
+    reached = means[means["val_accuracy"] >= target].groupby("trial")["epoch"].min()
     parts = []
     for skip, group in trials.groupby("skip"):
         ours = reached[reached.index.isin(group.index)]
