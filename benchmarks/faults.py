@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ressearch import load
 
 STUDIES: dict[str, str] = {
@@ -234,6 +236,9 @@ def check(directory: Path, undisturbed: Path | None) -> dict[str, Any]:
         - len(searched.drop_duplicates(["name", "lr"])),
         "epochs_lost": int((epochs["max"] - epochs["count"]).clip(lower=0).sum()),
         "epochs_doubled": int(curves.duplicated(["trial", "seed", "epoch"]).sum()),
+        "examples_lost": sum(
+            results.correct(one) is None for one in trials.loc[trials["status"] == "completed", "trial"]
+        ),
         "failed": int((trials["status"] == "failed").sum()),
         "equal_to_undisturbed": None,
     }
@@ -245,6 +250,7 @@ def check(directory: Path, undisturbed: Path | None) -> dict[str, Any]:
         found["equal_to_undisturbed"] = bool(
             trials[columns].equals(before.trials[columns])
             and one.reset_index(drop=True).equals(other.reset_index(drop=True))
+            and all(np.array_equal(*(each.correct(number) for each in (results, before))) for number in trials["trial"])
         )
     return found
 
@@ -301,7 +307,7 @@ def main() -> None:
             "faults",
             {"command": command, "moments": sum(ways.values()), "ways": dict(sorted(ways.items())), "rows": rows},
         )
-    counted = ("lost", "doubled", "epochs_lost", "epochs_doubled")
+    counted = ("lost", "doubled", "epochs_lost", "epochs_doubled", "examples_lost")
     bad = [
         name for name, row in rows.items() if any(row[key] for key in counted) or row["equal_to_undisturbed"] is False
     ]

@@ -2,7 +2,8 @@
 
 The process that runs a study works in a local directory and copies the record to the URL as it grows, at a pace that
 keeps the cost small; checkpoints are written there by the trials themselves, on whichever node they are. Readers have
-copies of their own. A plain path, on this machine or a shared file system, is used as it is.
+copies of their own, of all but the trials' `EXAMPLES`, which are read there when they are asked for. A plain path, on
+this machine or a shared file system, is used as it is.
 
 What cannot be copied for a while is copied later; what never could stays in the local directory, which a resumed study
 on the same machine goes on from.
@@ -34,6 +35,9 @@ _PACE, _LONGEST_PACE = 5.0, 60.0
 
 CHECKPOINTS = "checkpoints"
 """The directory, in a study's, of the checkpoints of trials that have not ended."""
+
+EXAMPLES = "examples"
+"""The directory, in a study's, of what `ressearch.results.examples` keeps: a file per trial."""
 
 _NOT_COPIED = (".tune", LOCK, CHECKPOINTS)
 
@@ -153,10 +157,13 @@ class Mirror:
             raise StudyError(f"{self.url}: cannot be read: {describe(error)}") from None
 
     def fetch(self, target: Path) -> None:
-        """Copy what the URL holds into a local directory, checkpoints left out. Raises StudyError if it cannot."""
+        """Copy what the URL holds into a local directory, checkpoints and the trials' examples left out.
+
+        Raises StudyError if it cannot.
+        """
         target.mkdir(parents=True, exist_ok=True)
         for name in self.names():
-            if name.startswith(_NOT_COPIED):
+            if name.startswith((*_NOT_COPIED, f"{EXAMPLES}/")):
                 continue
             file = target / name
             file.parent.mkdir(parents=True, exist_ok=True)

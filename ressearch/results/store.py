@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ressearch import durable
-from ressearch.errors import StudyError
+from ressearch.errors import StudyError, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost
+from ressearch.results import examples
 from ressearch.results import journal as journals
 from ressearch.results.progress import Progress, progress
 from ressearch.results.run_file import STUDY_FILE, is_alive, read_run, require_study
@@ -59,6 +62,7 @@ class Store:
             journals.mend_last_line(journal)
         self._journal = durable.Appender(journal)
         self._written, self._write_seconds = 0.0, 0.0
+        self._correct: dict[int, examples.Correct] = {}
         self._record("session")
         for row, curves in lost(self.tables.trials):
             self._record("restore", trial=row["trial"], row=row, curves=curves)
@@ -113,8 +117,23 @@ class Store:
         """Record one epoch of every replicate of a trial; `columns` of the trial table that it is the first to know."""
         self._record("epoch", trial=trial, results=list(results), **columns)
 
+    def hold(self, trial: int, correct: examples.Correct) -> None:
+        """Hold which examples a trial had right after its last epoch on record, until its end, which writes them.
+
+        Those of an epoch that is on record with other accuracies (trained again elsewhere) are nothing to keep.
+        """
+        row = self.tables.trials[trial]
+        if correct.epoch == row["epochs"] and correct.parts["validation"].agrees(row["seed_val_accuracies"] or ()):
+            self._correct[trial] = correct
+
     def end(self, trial: int, status: str, reason: str | None, **columns: Any) -> None:
-        """Record what became of a trial and what it spent."""
+        """Record what became of a trial and what it spent; which examples it had right is written before."""
+        correct = self._correct.pop(trial, None)
+        if correct is not None and correct.epoch == self.tables.trials[trial]["epochs"] and self.broken is None:
+            try:
+                examples.write(self.directory, trial, correct)
+            except OSError as error:
+                self.broken = error
         self._record("end", trial=trial, status=status, reason=reason, ended_at=_now(), **columns)
 
     def plan(self, phase: str, count: int) -> list[int]:
@@ -190,6 +209,7 @@ class Results:
         study_text: the study file, verbatim.
         progress: how far the study is, by its record.
         notes: what is damaged, and what stands for it; one line each.
+        source: what was read: the directory or its URL; None is `directory`.
     """
 
     directory: Path
@@ -199,12 +219,43 @@ class Results:
     study_text: str
     progress: Progress
     notes: tuple[str, ...] = ()
+    source: str | Path | None = None
 
     def phase(self, *names: str) -> Results:
         """Return the results of some phases alone: ``search``, ``baseline``, ``final``."""
         trials = self.trials[self.trials["phase"].isin(names)]
         curves = self.curves[self.curves["trial"].isin(trials["trial"])]
         return dataclasses.replace(self, trials=trials, curves=curves)
+
+    def correct(self, trial: int, split: str = "validation") -> NDArray[np.bool_] | None:
+        """Return which examples each replicate of a trial classified right after the last epoch that it trained.
+
+        The examples of a split have the same order in all trials of a study: that of the split. So two networks can be
+        compared on the same examples.
+
+        Args:
+            trial: its number.
+            split: ``validation``, or ``test``, which scored the finalists alone.
+
+        Returns:
+            Shape (seeds, examples), rows in the order of the trial's `seeds`; the mean of a row is that seed's accuracy
+            in `trials`, exactly. None where it is not on record: in directories of older versions, of trials that ended
+            no epoch or whose process was lost and that did not go on, and of splits of more than 200,000 examples.
+
+        Raises:
+            StudyError: there is no such trial or split, or the file is damaged.
+
+        Examples:
+            >>> results = load(directory)  # doctest: +SKIP
+            >>> (results.correct(3) & ~results.correct(5)).mean(1)  # doctest: +SKIP
+        """
+        if split not in examples.ACCURACIES:
+            raise StudyError(f"split: {split!r} is unknown; {nearest(split, examples.ACCURACIES)}")
+        found = self.trials[self.trials["trial"] == trial]
+        if found.empty:
+            raise StudyError(f"{self.directory}: no trial {trial} is among these results")
+        place = self.directory if self.source is None else self.source
+        return examples.read(place, found.iloc[0].to_dict(), split)
 
     def __iter__(self) -> Any:
         """Unpack as ``trials, curves = ressearch.load(directory)``."""
@@ -234,7 +285,7 @@ def load(directory: str | Path) -> Results:
     trials, curves = tables.frames()
     study = path / STUDY_FILE
     text = study.read_text(encoding="utf-8", errors="replace") if study.is_file() else ""
-    return Results(path, trials, curves, run, text, progress(run, tables), notes)
+    return Results(path, trials, curves, run, text, progress(run, tables), notes, directory)
 
 
 def read_tables(path: Path) -> tuple[Tables, tuple[str, ...]]:

@@ -85,6 +85,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not ch
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended an epoch; after a restart it may tell earlier ones again."""
+        correct = result.pop("correct", None)  # Tune keeps the last result of every trial in memory
         if self._store.broken is not None:
             return
         for results in result.get("results", ()):
@@ -95,6 +96,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not ch
                 self._store.epoch(row["trial"], results, **how)
                 self._ledger.add_epochs(row, 1)
                 self._monitor.epoch(row)
+        if correct is not None:
+            self._store.hold(trial.config["trial"], correct)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial ended: by itself, with its outcome, or by the scheduler."""

@@ -27,11 +27,13 @@ from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import PluginError, StudyError, first_line
 from ressearch.networks.architecture import Architecture
 from ressearch.plugins import Plugin, load_shipped
+from ressearch.results.examples import Correct, pack
 from ressearch.results.status import Status
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device
-from ressearch.training import Diverged, Engine, Recipe, checkpoint
+from ressearch.training import Diverged, Engine, Evaluation, Recipe, checkpoint
+from ressearch.training.replicates import KEPT_EXAMPLES
 
 _GRACE = 10.0
 """Seconds past its time limit after which the process of a trial that hangs in an epoch ends itself."""
@@ -221,7 +223,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
             "val_accuracy": statistics.fmean(result["val_accuracy"] for result in results),
             "val_loss": statistics.fmean(result["val_loss"] for result in results),
             "results": told,
-            "test": test,
+            "test": self._scores(test) if test is not None else None,
+            "correct": self._correct(results[0]["epoch"], test),
             "outcome": Status.COMPLETED if self._engine.is_finished else None,
             "done": self._engine.is_finished,
             **self._where(),
@@ -280,10 +283,26 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
             self._recipe = self._recipe.model_copy(update={"replicates": "separate"})
         return Engine(*arguments, self._recipe, state)
 
-    def _test(self) -> list[dict[str, float]]:
+    def _test(self) -> Evaluation:
         """Score the test part, once, after the last epoch."""
         assert self._engine is not None
-        return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in self._engine.evaluate(self._splits.test)]
+        return self._engine.evaluate(self._splits.test)
+
+    @staticmethod
+    def _scores(test: Evaluation) -> list[dict[str, float]]:
+        pairs = zip(test.losses, test.accuracies, strict=True)
+        return [{"loss": loss, "accuracy": accuracy} for loss, accuracy in pairs]
+
+    def _correct(self, epoch: int, test: Evaluation | None) -> Correct | None:
+        """Return which examples the replicates have right after an epoch; None if that is not kept."""
+        assert self._engine is not None
+        validation = self._engine.correct
+        if validation is None:
+            return None
+        parts = {"validation": pack(validation)}
+        if test is not None and test.correct.shape[1] <= KEPT_EXAMPLES:
+            parts["test"] = pack(test.correct)
+        return Correct(epoch, parts)
 
     def _where(self) -> dict[str, Any]:
         """Return where and how the trial runs: `HOW_IT_RAN`."""

@@ -2,6 +2,6 @@
 
 from ressearch.training.engine import Engine
 from ressearch.training.recipe import Recipe
-from ressearch.training.replicates import Diverged, EpochResult
+from ressearch.training.replicates import Diverged, EpochResult, Evaluation
 
-__all__ = ["Diverged", "Engine", "EpochResult", "Recipe"]
+__all__ = ["Diverged", "Engine", "EpochResult", "Evaluation", "Recipe"]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Split, Splits
@@ -18,7 +20,7 @@ from ressearch.networks.architecture import Architecture
 from ressearch.training.choose import Choice, Settle, choose
 from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe
-from ressearch.training.replicates import EpochResult, Replicates
+from ressearch.training.replicates import EpochResult, Evaluation, Replicates
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,10 +80,25 @@ class Engine:
         """Return everything that training needs to go on: tensors, numbers and texts alone."""
         return {"choice": self.choice._asdict(), "groups": [group.state_dict() for group in self.groups]}
 
-    def evaluate(self, part: Split) -> list[tuple[float, float]]:
-        """Return (mean cross-entropy, accuracy) of every replicate on a part of the data."""
+    def evaluate(self, part: Split) -> Evaluation:
+        """Return what every replicate reaches on a part of the data, in the order of the recipe's seeds."""
         data = Resident(part, self._splits.mean, self._splits.std, self._dtype)
-        return [scores for group in self.groups for scores in group.evaluate(data)]
+        each = [group.evaluate(data) for group in self.groups]
+        return Evaluation(
+            [loss for one in each for loss in one.losses],
+            [accuracy for one in each for accuracy in one.accuracies],
+            np.concatenate([one.correct for one in each]),
+        )
+
+    @property
+    def correct(self) -> NDArray[np.bool_] | None:
+        """Which validation examples every replicate had right after the last epoch, shape (seeds, examples).
+
+        Seeds are in the recipe's order, examples in the order of the part. None before the first epoch, of more than
+        200,000 examples, and after a checkpoint of a version that did not keep it, until the next epoch.
+        """
+        each = [group.correct for group in self.groups if group.correct is not None]
+        return np.concatenate(each) if len(each) == len(self.groups) else None
 
     @property
     def epoch(self) -> int:

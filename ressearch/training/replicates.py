@@ -11,9 +11,11 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -30,6 +32,9 @@ from ressearch.training.transfer import mup
 
 EXPLODED = 1e4
 """Nats; a larger mean loss of a step counts as diverged."""
+
+KEPT_EXAMPLES = 200_000
+"""Examples of a part of the data up to which it is kept which of them were classified right."""
 
 _LOOK_EVERY = 16
 """Steps after which losses on a GPU are looked at for divergence."""
@@ -59,6 +64,20 @@ class EpochResult:
     seconds: float
 
 
+class Evaluation(NamedTuple):
+    """What replicates reach on a part of the data.
+
+    Attributes:
+        losses: mean cross-entropies in nats, one per replicate.
+        accuracies: fractions, one per replicate; each is the mean of its row of `correct`, exactly.
+        correct: whether each example is classified right, shape (replicates, examples), in the order of the part.
+    """
+
+    losses: list[float]
+    accuracies: list[float]
+    correct: NDArray[np.bool_]
+
+
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of a step (from 0) under the recipe's schedule."""
     steps = recipe.epochs * steps_per_epoch
@@ -86,6 +105,10 @@ class Replicates:
         recipe: how.
         seeds: one per replicate.
         channels_last: memory layout of images.
+
+    Attributes:
+        correct: which validation examples each replicate had right after the last epoch, shape (K, examples), in the
+            order of the part; None before the first epoch, and of more examples than `KEPT_EXAMPLES`.
     """
 
     def __init__(
@@ -102,6 +125,7 @@ class Replicates:
         self.train_data, self.validation_data = train, validation
         self.device = train.labels.device
         self.epoch = 0
+        self.correct: NDArray[np.bool_] | None = None
         self._step = 0
         self._steps_per_epoch = len(train) // min(recipe.batch_size, len(train))
         self._channels = input_channels(train.input_shape)
@@ -191,12 +215,17 @@ class Replicates:
         self._require_sane(losses[looked:])
         self.epoch += 1
         train_loss = torch.stack(losses).mean(0)
-        val_loss, val_accuracy = self._evaluate(self.validation_data)
-        rows = torch.stack([train_loss, (correct / seen).to(train_loss), val_loss, val_accuracy], dim=1).tolist()
+        val_loss, is_right = self._evaluate(self.validation_data)
+        rows = torch.stack([train_loss, (correct / seen).to(train_loss), val_loss], dim=1).tolist()
+        right = is_right.cpu().numpy()
+        self.correct = right if right.shape[1] <= KEPT_EXAMPLES else None
+        accuracies = right.mean(1).tolist()
         share = (time.perf_counter() - start) / len(self.seeds)
         return [
             EpochResult(seed, self.epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, share)
-            for seed, (train_loss, train_accuracy, val_loss, val_accuracy) in zip(self.seeds, rows, strict=True)
+            for seed, (train_loss, train_accuracy, val_loss), val_accuracy in zip(
+                self.seeds, rows, accuracies, strict=True
+            )
         ]
 
     def _run_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -263,31 +292,34 @@ class Replicates:
 
     @torch.inference_mode()
     def _evaluate(self, data: Resident) -> tuple[Tensor, Tensor]:
-        """Return each replicate's mean cross-entropy and accuracy on a split, shape (K,), in evaluation mode."""
+        """Return each replicate's mean cross-entropy on a split, shape (K,), and which examples it has right, shape
+        (K, examples), in evaluation mode; both on the device."""
         network = self.network if self.averaged is None else self.averaged
         network.eval()
         replicates = len(self.seeds)
         loss = torch.zeros(replicates, device=self.device, dtype=data.dtype)
-        correct = torch.zeros(replicates, device=self.device)
+        is_right: list[Tensor] = []
         for inputs, labels in evaluation_batches(data):
             joined = self._join(inputs.expand(replicates, *inputs.shape))
             logits = self._logits(network, joined)
             repeated = labels.repeat(replicates)
             each = functional.cross_entropy(logits.flatten(0, 1), repeated, reduction="none")
             loss += each.view(replicates, -1).sum(1)
-            correct += (logits.argmax(2) == labels).sum(1)
-        return loss / len(data), (correct / len(data)).to(loss)
+            is_right.append(logits.argmax(2) == labels)
+        return loss / len(data), torch.cat(is_right, dim=1)
 
-    def evaluate(self, data: Resident) -> list[tuple[float, float]]:
-        """Return (mean cross-entropy, accuracy) of each replicate on a split."""
-        loss, accuracy = self._evaluate(data)
-        return list(zip(loss.tolist(), accuracy.tolist(), strict=True))
+    def evaluate(self, data: Resident) -> Evaluation:
+        """Return what each replicate reaches on a split."""
+        loss, is_right = self._evaluate(data)
+        correct = is_right.cpu().numpy()
+        return Evaluation(loss.tolist(), correct.mean(1).tolist(), correct)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that training needs to go on exactly as it would have."""
         return {
             "epoch": self.epoch,
             "step": self._step,
+            "correct": torch.from_numpy(self.correct) if self.correct is not None else None,
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -299,6 +331,8 @@ class Replicates:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.epoch, self._step = state["epoch"], state["step"]
+        correct = state.get("correct")  # a checkpoint of an older version has none
+        self.correct = correct.cpu().numpy() if correct is not None else None
         self.network.load_state_dict(state["network"])
         restore_optimizer(self._optimizer, state["optimizer"])
         self._captured = None  # a graph holds the tensors that were there when it was captured

@@ -392,8 +392,13 @@ def test_streamed_batches_equal_resident_ones_and_train_alike(tmp_path: Path) ->
         assert torch.equal(resident.inputs, streamed.inputs)
         assert torch.equal(resident.labels, streamed.labels)
     tiny = ressearch.Architecture(depths=(1, 1), widths=(4, 8))
-    results = [Engine(tiny, one, 3, Recipe(epochs=1, batch_size=4)).train_epoch()[0].train_loss for one in parts]
+    engines = [Engine(tiny, one, 3, Recipe(epochs=1, batch_size=4)) for one in parts]
+    results = [engine.train_epoch()[0].train_loss for engine in engines]
     assert results[0] == results[1]
+    resident, streamed = (engine.correct for engine in engines)
+    assert resident is not None
+    assert streamed is not None
+    assert resident.tolist() == streamed.tolist()
 
 
 @pytest.mark.usefixtures("ray_started")

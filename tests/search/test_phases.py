@@ -65,6 +65,7 @@ def assert_record_holds_every_report(results: Any, reports: dict[int, list[dict[
     for row in results.trials.to_dict("records"):
         assert row["epochs"] == max(epochs[row["trial"]])
         assert row["val_accuracy"] == pytest.approx(epochs[row["trial"]][row["epochs"]])
+        assert results.correct(row["trial"]).mean(1).tolist() == list(row["seed_val_accuracies"])
 
 
 @pytest.mark.parametrize("objectives", [["val_accuracy"], ["val_accuracy", "macs"]])
@@ -166,6 +167,17 @@ def test_finalists_baseline_budget_and_tensorboard(ray_started: None, tmp_path: 
     assert final["of_trial"].iloc[0] in best["trial"].tolist()
     assert final["test_accuracy"].between(0, 1).all()
     assert final["seed_test_accuracies"].map(len).tolist() == [2, 2, 2]
+    for number, accuracies in zip(final["trial"], final["seed_test_accuracies"], strict=True):
+        test = results.correct(number, "test")
+        assert test is not None
+        assert test.shape == (2, len(searched.splits().test))
+        assert test.mean(1).tolist() == list(accuracies)
+    for row in results.trials[results.trials["epochs"] > 0].to_dict("records"):
+        validation = results.correct(row["trial"])
+        assert validation is not None
+        assert validation.shape == (2, len(searched.splits().validation))
+        assert validation.mean(1).tolist() == list(row["seed_val_accuracies"])
+        assert (results.correct(row["trial"], "test") is None) == (row["phase"] != "final")
     assert first["test_accuracy"].isna().all()
     assert baseline["test_accuracy"].isna().all()
     assert results.run["is_complete"]
@@ -286,7 +298,13 @@ def test_a_study_directory_may_lie_behind_a_url(ray_started: None, tmp_path: Pat
     with pytest.raises(StudyError, match="is not empty; nothing was overwritten: `ressearch resume file:"):
         ressearch.run(grid, url)
     assert ressearch.resume(url) == url
-    assert load(url).trials["status"].tolist() == ["completed"] * 6
+    results = load(url)
+    assert results.trials["status"].tolist() == ["completed"] * 6
+    for number, (accuracy,) in zip(results.trials["trial"], results.trials["seed_val_accuracies"], strict=True):
+        found = results.correct(number)
+        assert found is not None
+        assert found.mean() == accuracy
+    assert not (results.directory / "examples").exists()
     assert load(tmp_path / "bucket/run").curves.duplicated(["trial", "seed", "epoch"]).sum() == 0
     assert not (tmp_path / "bucket/run/checkpoints").exists()
     with pytest.raises(StudyError, match="--out names a local directory"):

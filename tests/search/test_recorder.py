@@ -9,10 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ressearch import Architecture, Study, cost
 from ressearch.results import Store
+from ressearch.results.examples import Correct, pack, read
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
 from ressearch.search.recorder import Recorder
@@ -86,7 +88,7 @@ def trial(number: int = 0, lr: float | None = 0.4, error: str | None = None, **c
 def seeds(epoch: int) -> list[dict[str, Any]]:
     base = {"epoch": epoch, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5, "seconds": 2.0}
     return [
-        {"seed": seed, **base, "val_loss": loss, "val_accuracy": accuracy + epoch / 100}
+        {"seed": seed, **base, "val_loss": loss, "val_accuracy": round(accuracy + epoch / 100, 2)}
         for seed, loss, accuracy in ((3, 0.5, 0.2), (5, 1.5, 0.6))
     ]
 
@@ -162,6 +164,68 @@ def test_a_finalists_test_scores_are_means_with_the_sample_deviation(tmp_path: P
     assert row["seed_test_accuracies"] == [0.5, 0.7, 0.9]
     assert world.row(1)["test_accuracy"] == 0.5
     assert world.row(1)["test_accuracy_std"] is None
+    world.store.close()
+
+
+def right(epoch: int, **others: Any) -> Correct:
+    """What a trial had right after an epoch whose accuracies are those of `seeds`."""
+    bits = np.arange(100) < np.array([[20 + epoch], [60 + epoch]])
+    return Correct(epoch, {name: pack(one) for name, one in {"validation": bits, **others}.items()})
+
+
+def kept(world: World, part: str = "validation") -> list[int] | None:
+    """How many examples each seed of trial 0 has right, by the record."""
+    found = read(world.store.directory, {**world.row()}, part)
+    return None if found is None else found.sum(1).tolist()
+
+
+@pytest.mark.parametrize("told", [{"outcome": "completed"}, {}, {"outcome": "diverged", "reason": "loss is nan"}])
+def test_what_a_trial_had_right_after_its_last_epoch_is_kept_however_it_ends(
+    world: World, told: dict[str, Any]
+) -> None:
+    one = trial()
+    world.start(one)
+    world.result(one, 1, correct=right(1))
+    world.result(one, 2, correct=right(2))
+    assert "correct" not in one.last_result  # Tune keeps the last result of every trial
+    assert kept(world) is None
+    world.complete(one, **told)
+    assert kept(world) == [22, 62]
+
+
+def test_what_a_trial_had_right_is_kept_where_its_process_or_the_study_ends(world: World) -> None:
+    one = trial(error="killed")
+    world.start(one)
+    world.result(one, 1, correct=right(1))
+    world.store.end(0, "interrupted", "the study was stopped after epoch 1")
+    assert kept(world) == [21, 61]
+    world.start(one)
+    world.result(one, 1, correct=right(1))  # its last report was lost: it is told again
+    world.recorder.on_trial_error(1, [one], one)
+    assert kept(world) == [21, 61]
+    assert world.row()["status"] == "failed"
+
+
+def test_a_trial_that_tells_only_of_epochs_on_record_has_its_examples_kept(world: World) -> None:
+    one = trial()
+    world.start(one)
+    world.result(one, 1, correct=None)
+    world.result(one, 2)
+    again = trial()
+    world.result(again, 1, 2, correct=right(2))  # another process, from the checkpoint of the last epoch
+    world.complete(again, outcome="completed")
+    assert kept(world) == [22, 62]
+
+
+def test_a_finalists_test_examples_are_those_of_its_test_accuracies(tmp_path: Path) -> None:
+    world = World(tmp_path, "final")
+    one = trial(of_trial=3)
+    bits = np.array([[1, 0, 0, 1, 1], [1, 1, 1, 0, 1]], bool)
+    world.start(one)
+    world.result(one, 1, correct=right(1, test=bits))
+    world.complete(one, outcome="completed", test=[{"accuracy": each, "loss": 1.0} for each in (0.6, 0.8)])
+    assert kept(world) == [21, 61]
+    assert kept(world, "test") == [3, 4]
     world.store.close()
 
 

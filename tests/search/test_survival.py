@@ -64,6 +64,10 @@ def test_a_trial_whose_process_was_lost_goes_on_exactly(tmp_path: Path, replicat
     assert (len(result["results"]), result["outcome"]) == (1, "completed")
     last = trainable(recipe, tmp_path).step()  # the last report was lost: it is told again, nothing is trained
     assert (last["outcome"], last["done"], len(last["results"])) == ("completed", True, 4)
+    right = [one["correct"].parts["validation"].unpack().tolist() for one in (result, last)]
+    assert right[0] == right[1]
+    assert (result["correct"].epoch, last["correct"].epoch) == (4, 4)
+    assert [sum(row) / len(row) for row in right[0]] == [one["val_accuracy"] for one in last["results"][-1]]
 
 
 def test_a_checkpoint_of_another_trial_or_a_damaged_one_is_not_gone_on_from(tmp_path: Path) -> None:

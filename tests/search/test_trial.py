@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from ressearch import Architecture, Study, build, cost, load
+from ressearch.search import trial
 from ressearch.search.proposer import Proposer
 from ressearch.search.resources import pack
 from ressearch.search.trial import TrialSpec, TrialTrainable, from_arrays, to_arrays
-from ressearch.training import Engine, Recipe
+from ressearch.training import Engine, Recipe, replicates
 from ressearch.training.choose import Choice, choose
 from ressearch.training.graph import why_not_captured
 from ressearch.training.transfer import mup
@@ -58,6 +59,30 @@ def test_a_trial_that_runs_out_of_memory_is_tried_once_more_packed_less(monkeypa
     monkeypatch.setattr(Engine, "train_epoch", lambda self: (_ for _ in ()).throw(MemoryError("no more")))
     result = trainable(Recipe(epochs=1, seeds=2)).step()
     assert (result["outcome"], result["reason"], result["done"]) == ("failed", "out of memory: no more", True)
+
+
+def test_a_finalist_tells_what_it_has_right_of_both_parts_others_of_validation_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    splits = study().splits()
+
+    def told(is_final: bool) -> dict[str, Any]:
+        one = TrialTrainable.__new__(TrialTrainable)
+        spec = TrialSpec(Recipe(epochs=1, seeds=2), torch.get_num_threads(), 3, is_final=is_final)
+        config = {"trial": 0, "architecture": TINY.to_dict(), "lr": None}
+        one.setup(config, spec, to_arrays(splits, with_test=is_final))
+        return one.step()
+
+    searched, final = told(False), told(True)
+    assert (searched["correct"].epoch, set(searched["correct"].parts)) == (1, {"validation"})
+    validation, test = (final["correct"].parts[name] for name in ("validation", "test"))
+    assert (validation.examples, test.examples) == (len(splits.validation), len(splits.test))
+    assert test.agrees([one["accuracy"] for one in final["test"]])
+    assert validation.agrees([one["val_accuracy"] for one in final["results"][0]])
+    monkeypatch.setattr(trial, "KEPT_EXAMPLES", len(splits.test) - 1)
+    assert set(told(True)["correct"].parts) == {"validation"}
+    monkeypatch.setattr(replicates, "KEPT_EXAMPLES", len(splits.validation) - 1)
+    assert told(True)["correct"] is None
 
 
 def test_the_actor_lives_on_after_a_trial_diverged_or_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,13 +125,15 @@ def test_evaluation_scores_every_seed_on_the_part_that_is_given(splits: Splits) 
     made = Engine(NETWORK, splits, 3, Recipe(precision="float64", seeds=(3, 8), replicates="separate"))
     scores = made.evaluate(splits.test)
     inputs, labels = (splits.test.load(slice(None)).double() - 0.5) / 2, splits.test.labels
-    for seed, (loss, accuracy) in zip((3, 8), scores, strict=True):
+    assert scores.correct.shape == (2, 12)
+    for seed, loss, accuracy, correct in zip((3, 8), *scores, strict=True):
         torch.manual_seed(seed)
         with torch.no_grad():
             logits = build(NETWORK, 5, 3).double().eval()(inputs)
         log = logits - logits.exp().sum(1, keepdim=True).log()
         assert loss == pytest.approx(float(-log[torch.arange(12), labels].mean()))
-        assert accuracy == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+        assert accuracy == float((logits.argmax(1) == labels).double().mean())
+        assert correct.tolist() == (logits.argmax(1) == labels).tolist()
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -190,8 +192,8 @@ def test_what_a_checkpoint_holds(splits: Splits) -> None:
     state = made.state_dict()
     assert set(state) == {"choice", "groups"}
     (group,) = state["groups"]
-    assert set(group) == {"epoch", "step", "network", "optimizer", "scaler", "averaged", "order", "noise"}
-    assert (group["epoch"], group["step"], group["averaged"]) == (0, 0, None)
+    assert set(group) == {"epoch", "step", "correct", "network", "optimizer", "scaler", "averaged", "order", "noise"}
+    assert (group["epoch"], group["step"], group["correct"], group["averaged"]) == (0, 0, None, None)
     assert len(group["order"]) == len(group["noise"]) == 2
     averaged = Engine(NETWORK, splits, 3, Recipe(ema=0.5)).state_dict()["groups"][0]["averaged"]
     assert any(name.endswith("classifier.weight") or "head" in name for name in averaged)

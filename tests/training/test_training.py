@@ -95,6 +95,6 @@ def test_the_test_split_is_never_read(splits: Splits) -> None:
 def test_evaluation_leaves_the_network_alone(splits: Splits) -> None:
     group = Engine(TINY, splits, 3, Recipe(seeds=(0, 1))).groups[0]
     before = {name: value.clone() for name, value in group.network.state_dict().items()}
-    first, second = group.evaluate(group.validation_data)
+    first, second = group.evaluate(group.validation_data).losses
     assert first != second
     assert all(torch.equal(before[name], value) for name, value in group.network.state_dict().items())
