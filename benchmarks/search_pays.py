@@ -20,7 +20,7 @@ import ray
 from common import save
 
 from ressearch import Study, load, run
-from ressearch.reporting.statistics import mean_interval
+from ressearch.reporting.statistics.intervals import mean_interval
 from ressearch.search.cluster import start_ray
 
 SPACE = {

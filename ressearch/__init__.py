@@ -75,6 +75,7 @@ _MODULES = (
     "data",
     "export",
     "networks",
+    "plots",
     "plugins",
     "registry",
     "reporting",

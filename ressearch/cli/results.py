@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ressearch import signals
-from ressearch.cli.options import require_free, with_allowed_plugins, with_budget, with_force, with_json
+from ressearch.cli.options import InputShape, require_free, with_allowed_plugins, with_budget, with_force, with_json
 from ressearch.cli.output import print_json, say
 from ressearch.errors import RessearchError
+from ressearch.shapes import Shape
 
 
 @click.command()
-@click.argument("directory")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report].")
+@click.argument("directory", metavar="DIRECTORY|TABLE")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report, TABLE-report].")
+@click.option(
+    "--map",
+    "renamed",
+    multiple=True,
+    metavar="COLUMN=NAME",
+    help="Of a table: take COLUMN as NAME (top1=val_accuracy).",
+)
+@click.option(
+    "--input", "input_shape", type=InputShape(), help="Of a table: input that costs are counted for [3x32x32]."
+)
+@click.option("--examples", type=click.IntRange(min=1), help="Of a table: how many examples val_accuracy counts.")
+@click.option("--question", help="Of a table: the question that the report answers.")
 @with_force
 @with_allowed_plugins
-def report(directory: str, out: Path | None, force: bool, allow_plugins: bool) -> None:
-    """Write the report of a study: HTML, Markdown, figures and CSV tables."""
+def report(
+    directory: str,
+    out: Path | None,
+    renamed: tuple[str, ...],
+    input_shape: Shape | None,
+    examples: int | None,
+    question: str | None,
+    force: bool,
+    allow_plugins: bool,
+) -> None:
+    """Write the report of a study, or of a table of results (CSV, TSV, Parquet): HTML, Markdown, figures, claims."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.reporting import report as write_report
 
-    say(str(write_report(directory, out, force, allow_plugins)))
+    table: dict[str, Any] = {"examples": examples, "question": question, "input_shape": input_shape}
+    if renamed:
+        table["renamed"] = dict(_renaming(one) for one in renamed)
+    told = {key: value for key, value in table.items() if value is not None}
+    say(str(write_report(directory, out, force, allow_plugins, **told)))
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    column, equals, name = text.partition("=")
+    if not (column and equals and name):
+        raise RessearchError(f"--map {text}: expected COLUMN=NAME, such as top1=val_accuracy")
+    return column, name
 
 
 @click.command()

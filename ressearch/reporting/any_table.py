@@ -77,7 +77,9 @@ def of_table(
     table, measured = _without_measurements(table)
     identity = [key for key in table if key not in _PER_SEED]
     if not identity:
-        raise StudyError(f"{source}: no column tells its networks apart; expected name, depth, width, skip, … beside val_accuracy")
+        raise StudyError(
+            f"{source}: no column tells its networks apart; expected name, depth, width, skip, … beside val_accuracy"
+        )
     number = table.groupby(identity, dropna=False, sort=False).ngroup()
     networks = table.assign(network=number).drop_duplicates("network")[["network", *identity]].reset_index(drop=True)
     networks = _plain_types(with_options(networks))
@@ -161,7 +163,9 @@ def _checked(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str,
             notes += note
         elif (values <= 0).any():
             place = int(np.flatnonzero(values <= 0)[0])
-            raise StudyError(f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a number above 0")
+            raise StudyError(
+                f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a number above 0"
+            )
     if "seed" in table and table["seed"].isna().any():
         raise StudyError(f"{source}: seed: row {int(np.flatnonzero(table['seed'].isna())[0]) + 1} is empty")
     return table, tuple(notes)
@@ -172,7 +176,9 @@ def _fractions(table: pd.DataFrame, key: str, source: str) -> tuple[pd.DataFrame
     values = table[key]
     if values.max() > 100 or values.min() < 0:
         place = int(np.flatnonzero((values > 100) | (values < 0))[0])
-        raise StudyError(f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a fraction from 0 to 1, or per cent")
+        raise StudyError(
+            f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a fraction from 0 to 1, or per cent"
+        )
     if values.max() <= 1:
         return table, []
     if values.min() <= 1 < 50 < values.max() and (values <= 1).mean() > 0.2:
@@ -181,7 +187,9 @@ def _fractions(table: pd.DataFrame, key: str, source: str) -> tuple[pd.DataFrame
             f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g} where others hold per cent, such as {values.max():g}; expected "
             "fractions throughout, or per cent throughout"
         )
-    return table.assign(**{key: values / 100}), [f"{key} is given in per cent, up to {values.max():g}; it is shown as a fraction."]
+    return table.assign(**{key: values / 100}), [
+        f"{key} is given in per cent, up to {values.max():g}; it is shown as a fraction."
+    ]
 
 
 def _described(table: pd.DataFrame, input_shape: tuple[int, ...]) -> pd.DataFrame:

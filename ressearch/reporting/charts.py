@@ -145,7 +145,15 @@ def _means(table: pd.DataFrame, keys: list[str], y: str) -> pd.DataFrame:
     for values, group in groups:
         found: Interval = mean_interval(group.to_list())
         values = values if isinstance(values, tuple) else (values,)
-        rows.append({**dict(zip(keys, values, strict=True)), "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.n})
+        rows.append(
+            {
+                **dict(zip(keys, values, strict=True)),
+                "mean": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "seeds": found.n,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -243,7 +251,15 @@ def cost_curve(
         log_error = bool(0 < error.min() < 0.2 * error.median())
     shown = means.assign(shown=error.clip(lower=_least_error(error)) if log_error else means["mean"])
     front = pareto_front(means, x, "mean")
-    axes.step(front[x], shown.loc[front.index, "shown"], where="post", color=SOFT, linewidth=1.3, zorder=2, label="Pareto front")
+    axes.step(
+        front[x],
+        shown.loc[front.index, "shown"],
+        where="post",
+        color=SOFT,
+        linewidth=1.3,
+        zorder=2,
+        label="Pareto front",
+    )
     groups = _groups(shown, hue)
     chosen = palette or colours([name for name, _ in groups])
     if len(shown) > _MANY:
@@ -275,10 +291,16 @@ def _density(axes: Axes, x: np.ndarray, y: np.ndarray, log_y: bool) -> None:
     """Draw how many networks lie where, as a grid of greys."""
     rows, columns = 40, 60
     across = np.geomspace(x.min() * 0.99, x.max() * 1.01, columns + 1)
-    up = np.geomspace(y.min() * 0.99, y.max() * 1.01, rows + 1) if log_y else np.linspace(y.min() - 1e-9, y.max() + 1e-9, rows + 1)
+    up = (
+        np.geomspace(y.min() * 0.99, y.max() * 1.01, rows + 1)
+        if log_y
+        else np.linspace(y.min() - 1e-9, y.max() + 1e-9, rows + 1)
+    )
     counts, _, _ = np.histogram2d(x, y, [across, up])
     shade = np.where(counts > 0, np.log1p(counts), np.nan)
-    axes.pcolormesh(across, up, shade.T, cmap="Greys", vmin=-1.0, vmax=float(np.nanmax(shade)) * 1.3, zorder=0, rasterized=True)
+    axes.pcolormesh(
+        across, up, shade.T, cmap="Greys", vmin=-1.0, vmax=float(np.nanmax(shade)) * 1.3, zorder=0, rasterized=True
+    )
 
 
 def error_axis(axes: Axes) -> None:
@@ -335,8 +357,23 @@ def error_distribution(
         share = np.arange(1, len(error) + 1) / len(error)
         reach = np.sqrt(np.log(2 / 0.05) / (2 * len(group)))
         colour = chosen.get(name, INK)
-        axes.step(error, share, where="post", color=colour, linewidth=1.8, label=f"{_label(hue, name) or 'networks'} ({len(group)})")
-        axes.fill_between(error, (share - reach).clip(0), (share + reach).clip(max=1), step="post", color=colour, alpha=0.13, linewidth=0)
+        axes.step(
+            error,
+            share,
+            where="post",
+            color=colour,
+            linewidth=1.8,
+            label=f"{_label(hue, name) or 'networks'} ({len(group)})",
+        )
+        axes.fill_between(
+            error,
+            (share - reach).clip(0),
+            (share + reach).clip(max=1),
+            step="post",
+            color=colour,
+            alpha=0.13,
+            linewidth=0,
+        )
     axes.set_xlabel("error (1 − accuracy)")
     axes.set_ylabel("share of networks below")
     axes.set_ylim(0, 1.02)
@@ -388,4 +425,3 @@ def learning_curves(
 
 
 __all__ = ["cost_curve", "depth_curve", "difference_curve", "error_distribution", "learning_curves"]
-

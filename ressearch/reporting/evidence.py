@@ -99,7 +99,18 @@ class Evidence:
         return found if found else None
 
 
-_SHAPE = ("block", "skip", "norm_order", "shortcut", "stem", "norm", "activation", "kernel_size", "dropout", "zero_gamma")
+_SHAPE = (
+    "block",
+    "skip",
+    "norm_order",
+    "shortcut",
+    "stem",
+    "norm",
+    "activation",
+    "kernel_size",
+    "dropout",
+    "zero_gamma",
+)
 
 
 def axes_of(architecture: Architecture) -> dict[str, Any]:

@@ -132,7 +132,12 @@ def for_page(text: str, prefix: str) -> str:
     text = re.sub(r'(id="|xlink:href="#|url\(#)', lambda found: found[1] + prefix, text)
     for colour, name in ((INK, "ink"), (SOFT, "soft"), (FAINT, "line")):
         text = text.replace(colour, f"var(--{name})")
-    return re.sub(r'<svg ([^>]*?)(?:width="[^"]*"|height="[^"]*")([^>]*?)(?:width="[^"]*"|height="[^"]*")', r"<svg \1\2", text, count=1)
+    return re.sub(
+        r'<svg ([^>]*?)(?:width="[^"]*"|height="[^"]*")([^>]*?)(?:width="[^"]*"|height="[^"]*")',
+        r"<svg \1\2",
+        text,
+        count=1,
+    )
 
 
 def _tagged(found: re.Match[str]) -> str:
@@ -154,7 +159,9 @@ def colours(names: Sequence[str]) -> dict[str, tuple[float, float, float]]:
     fixed = {"none": palette[3], "identity": palette[0]}
     others = [palette[index] for index in (2, 4, 1, 5, 6, 8, 9, 7)]
     rest = [name for name in names if name not in fixed]
-    return {name: fixed.get(name, others[rest.index(name) % len(others)] if name in rest else palette[7]) for name in names}
+    return {
+        name: fixed.get(name, others[rest.index(name) % len(others)] if name in rest else palette[7]) for name in names
+    }
 
 
 def skip_label(name: str) -> str:

@@ -1,9 +1,9 @@
-"""The page: one self-contained HTML file and one Markdown file from the same content, with figures and CSV tables."""
+"""The page: one self-contained HTML file and one Markdown file from the same content, with figures, tables and claims."""
 
 from __future__ import annotations
 
 import datetime
-import io
+import importlib.resources
 import json
 import shutil
 from dataclasses import dataclass
@@ -16,16 +16,38 @@ import pandas as pd
 from markupsafe import Markup
 
 from ressearch.reporting import plots  # noqa: F401  (registers the plots)
-from ressearch.reporting.figures import PLOTS, Plot, style
-from ressearch.reporting.statistics import Interval, mean_interval, proportion_error
-from ressearch.reporting.tables import PageTable, csv_tables, finalists_table, page_tables
+from ressearch.reporting.claims import Claim, claims_of
+from ressearch.reporting.claims.headline import headline
+from ressearch.reporting.evidence import Evidence
+from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, style, svg
+from ressearch.reporting.tables import PageTable, csv_tables, page_tables
 from ressearch.results import Results
-from ressearch.results.ranking import Objective, ranked_table
-from ressearch.results.status import Status
 from ressearch.units import format_count
 
 UNFINISHED = ".unfinished"
 """The directory, in a report's, in which its files are made before they take their places."""
+
+_TITLES = {
+    "depth": "What depth does",
+    "comparisons": "Differences, all else equal",
+    "winner": "The best network",
+    "axes": "What paid",
+    "populations": "The population of networks",
+    "scaling": "Scaling",
+    "power": "What the seeds could see, and what next",
+}
+_SHOWN = 6
+"""Statements of a section in the open; the others are folded away."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, statements, and figures that show them."""
+
+    title: str
+    claims: list[Claim]
+    folded: list[Claim]
+    figures: list[Plot]
 
 
 @dataclass(frozen=True)
@@ -34,61 +56,114 @@ class Content:
 
     title: str
     question: str
-    answer: str
+    answer: list[Claim]
+    names: str
     state: str
-    figures: list[Plot]
+    sections: list[Section]
+    claims: list[Claim]
     tables: dict[str, PageTable]
     method: list[str]
     facts: dict[str, str]
     study_text: str
     overrides: dict[str, str]
 
+    @property
+    def figures(self) -> list[Plot]:
+        """Every figure, in order."""
+        return [one for section in self.sections for one in section.figures]
 
-def compose(results: Results) -> Content:
-    """Compute everything a report says from the results."""
-    run = results.run
+
+def compose(evidence: Evidence) -> Content:
+    """Compute everything a report says from the evidence."""
+    results = evidence.results
+    by_analysis = claims_of(evidence)
     with style():
-        made = [maker(results) for maker in PLOTS.values()]
-    figures = [one for one in made if one is not None]
+        figures = [one for one in (maker(evidence) for maker in PLOTS.values()) if one is not None]
+    answer = headline(evidence, by_analysis)
+    sections = _sections(evidence, by_analysis, figures, answer)
+    said = [*answer, *(claim for section in sections for claim in (*section.claims, *section.folded))]
     return Content(
-        title=run["name"],
-        question=run["question"],
-        answer=_answer(results, figures),
-        state=_state(results),
-        figures=figures,
-        tables=page_tables(results),
-        method=_method(results),
-        facts=_facts(results),
-        study_text=results.study_text.rstrip(),
-        overrides=run["overrides"],
+        title=evidence.title,
+        question=evidence.question,
+        answer=answer,
+        names=_names(evidence),
+        state=_table_state(evidence) if results is None else _state(results),
+        sections=sections,
+        claims=said,
+        tables=page_tables(evidence),
+        method=_method_of(evidence, said),
+        facts={} if results is None else _facts(results),
+        study_text="" if results is None else results.study_text.rstrip(),
+        overrides={} if results is None else results.run["overrides"],
     )
 
 
-def _answer(results: Results, figures: list[Plot]) -> str:
-    final = finalists_table(results)
-    results = results.phase("search")
-    objective = Objective.of(results.run)
-    done = ranked_table(results.trials, objective)
-    if done.empty:
-        return "No trial has trained every epoch yet."
-    best = done.iloc[0]
-    interval = mean_interval(list(best["seed_val_accuracies"])).within(0, 1)
-    text = (
-        f"The best of {len(done)} fully trained networks is {best['name']} (depth {best['depth']}, "
-        f"{format_count(best['params'])} parameters, {format_count(best['macs'])} MACs): "
-        f"validation accuracy {interval}"
-        + ("." if objective.column == "val_accuracy" else f", {objective.words} {best[objective.column]:.4g}.")
-    )
-    if not final.empty:
-        first = final.iloc[0]
-        text += (
-            f" Trained again on {first['seeds']} fresh seeds, {first['name']} reaches a test accuracy of "
-            f"{Interval(first['test_accuracy'], first['test_low'], first['test_high'], first['seeds']).within(0, 1)}."
+def _sections(
+    evidence: Evidence, by_analysis: dict[str, list[Claim]], figures: list[Plot], answer: list[Claim]
+) -> list[Section]:
+    """Return the sections: each analysis with its figures, then figures that stand by themselves."""
+    made = []
+    for name, claims in by_analysis.items():
+        rest = [one for one in claims if not any(one is said for said in answer)]
+        rest.sort(key=lambda one: -float(one.subject.get("depth", 0) or 0) if one.kind == "difference" else 0.0)
+        ours = [one for one in figures if one.about == name]
+        if rest or ours:
+            shown = _SHOWN if len(rest) > _SHOWN + 2 else len(rest)
+            made.append(
+                Section(_TITLES.get(name, name.replace("_", " ").capitalize()), rest[:shown], rest[shown:], ours)
+            )
+    alone = [one for one in figures if one.about not in by_analysis]
+    first = [Section(one.title, _figure_claims(one), [], [one]) for one in alone]
+    return [*made, *first]
+
+
+def _figure_claims(one: Plot) -> list[Claim]:
+    if one.claims or not one.sentence:
+        return list(one.claims)
+    method = "read off the figure; descriptive"
+    return [Claim("figure", {"figure": one.name}, None, None, None, method, 0, one.sentence)]
+
+
+def _names(evidence: Evidence) -> str:
+    """Explain one network's name in a line, where names are an architecture's."""
+    for name in evidence.networks["name"].astype(str):
+        block, _, rest = name.partition("-d")
+        depths, _, widths = rest.partition("-w")
+        widths = widths.split("+")[0].split("-")[0]
+        if not depths or not widths or not (depths + widths).replace(".", "").isdigit():
+            continue
+        count = depths.count(".") + 1
+        return (
+            f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {count} "
+            f"{'stages' if count > 1 else 'stage'} (d), which have {widths.replace('.', ', ')} channels (w); after + what differs from "
+            "the default, a network with identity skips. Depth counts the weighted layers along the main path."
         )
-    is_grid = results.run["study"]["space"]["grid"] is not None
-    if is_grid and figures and figures[0].name == "depth_accuracy":
-        return f"{figures[0].headline or figures[0].sentence} {text}"
-    return text
+    return ""
+
+
+def _table_state(evidence: Evidence) -> str:
+    seeds = sorted({len(one) for one in evidence.scores.values()})
+    each = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        f"{len(evidence.networks)} networks, {each} {'seed' if seeds == [1] else 'seeds'} each, from {evidence.title}."
+    )
+
+
+def _method_of(evidence: Evidence, said: list[Claim]) -> list[str]:
+    lines = list(_method(evidence.results)) if evidence.results is not None else []
+    lines += evidence.notes
+    kinds: dict[str, list[str]] = {}
+    for one in said:
+        kinds.setdefault(one.method, [])
+        if one.kind not in kinds[one.method]:
+            kinds[one.method].append(one.kind)
+    lines += [
+        f"{', '.join(kind.replace('_', ' ') for kind in named).capitalize()}: {text}." for text, named in kinds.items()
+    ]
+    lines.append(
+        "Every statement above stands in claims.json with its estimate, interval, p-value and number of values."
+    )
+    return lines
 
 
 def _state(results: Results) -> str:
@@ -111,10 +186,7 @@ def _method(results: Results) -> list[str]:
     study, examples = run["study"], run["examples"]
     recipe = study["recipe"]
     seeds = len(recipe["seeds"])
-    done = results.phase("search").trials
-    done = done[done["status"] == Status.COMPLETED]
     finals = results.phase("final").trials
-    typical = done["val_accuracy"].max() if len(done) else 0.5
     lines = [
         f"Data: {run['data_source']}. Split once by seed {study['seed']}, stratified by class, into "
         f"{examples['train']} training, {examples['validation']} validation and {examples['test']} test examples "
@@ -127,17 +199,8 @@ def _method(results: Results) -> list[str]:
             f"finalists were trained again on {len(finals.iloc[0]['seeds'])} seeds that the search had not used, and "
             "only then scored on the test split."
         ),
-        f"Each trial trained {seeds} {'replicates (seeds)' if seeds > 1 else 'replicate (one seed)'} of one network. "
-        + (
-            "Intervals are 95 % Student-t intervals over seeds. They cover initialisation and data order, not the "
-            "choice of validation examples"
-            if seeds > 1
-            else "With one seed there are no intervals. The choice of validation examples alone"
-        )
-        + (
-            f": {examples['validation']} of them alone leave an accuracy of {typical:.3f} uncertain by about "
-            f"±{proportion_error(typical, examples['validation']):.3f}."
-        ),
+        f"Each trial trained {seeds} {'replicates (seeds)' if seeds > 1 else 'replicate (one seed)'} of one network."
+        + ("" if seeds > 1 else " With one seed there are no intervals."),
         f"Recipe: {recipe['optimizer']}, {_lr(recipe)}, {recipe['schedule']} schedule, "
         f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g} on "
         f"weights only, augmentation {', '.join(recipe['augmentation']) or 'none'}; the same for every network.",
@@ -164,7 +227,6 @@ def _method(results: Results) -> list[str]:
             f"have {format_count(results.trials[match['match']].min())} to "
             f"{format_count(results.trials[match['match']].max())}."
         )
-    lines.append("Comparisons of several pairs are not corrected for their number.")
     return lines
 
 
@@ -217,19 +279,19 @@ def _facts(results: Results) -> dict[str, str]:
     return facts
 
 
-def write(results: Results, directory: Path) -> Path:
-    """Write `report.html`, `report.md`, `figures/` and `tables/` into a directory; returns the HTML file.
+def write(evidence: Evidence, directory: Path) -> Path:
+    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` into a directory; returns the HTML file.
 
     They take their places once all are made, `report.html` first: a report that was interrupted is made anew.
     """
-    content = compose(results)
+    content = compose(evidence)
     part = directory / UNFINISHED
     is_new = not directory.exists()
     shutil.rmtree(part, ignore_errors=True)
     try:
         for one in ("figures", "tables"):
             (part / one).mkdir(parents=True)
-        _write_files(results, content, part)
+        _write_files(evidence, content, part)
         files = [file for file in part.rglob("*") if file.is_file()]
         for file in sorted(files, key=lambda file: file.name != "report.html"):
             target = directory / file.relative_to(part)
@@ -242,25 +304,90 @@ def write(results: Results, directory: Path) -> Path:
     return directory / "report.html"
 
 
-def _write_files(results: Results, content: Content, directory: Path) -> None:
-    svgs: dict[str, Markup] = {}
-    for one in content.figures:
-        one.figure.savefig(directory / "figures" / f"{one.name}.png", dpi=150)
-        text = io.StringIO()
-        one.figure.savefig(text, format="svg", metadata={"Date": None})
-        (directory / "figures" / f"{one.name}.svg").write_text(text.getvalue(), encoding="utf-8")
-        svgs[one.name] = Markup(text.getvalue()[text.getvalue().index("<svg") :])
-    for name, table in csv_tables(results).items():
+def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
+    figures: dict[str, list[Markup]] = {}
+    with style():
+        for one in content.figures:
+            whole = one.whole()
+            whole.savefig(directory / "figures" / f"{one.name}.png", dpi=110 if len(one.panels) > 4 else 150)
+            (directory / "figures" / f"{one.name}.svg").write_text(svg(whole), encoding="utf-8")
+            parts = [drawn([panel]) for panel in one.panels] or [whole]
+            figures[one.name] = [Markup(for_page(svg(part), f"{one.name}-{at}-")) for at, part in enumerate(parts)]
+    for name, table in csv_tables(evidence).items():
         _plain_lists(table).to_csv(directory / "tables" / f"{name}.csv", index=False)
+        if name in ("best", "depths") and not table.empty:
+            (directory / "tables" / f"{name}.tex").write_text(_latex(content.tables[name].table), encoding="utf-8")
+    said = json.dumps([one.to_dict() for one in content.claims], indent=1, ensure_ascii=False)
+    (directory / "claims.json").write_text(said + "\n", encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ressearch.reporting"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = importlib.resources.files("ressearch.reporting").joinpath("templates/report.js").read_text("utf-8")
     for template, name in (("report.html.j2", "report.html"), ("report.md.j2", "report.md")):
-        text_out = environment.get_template(template).render(content=content, svgs=svgs, markdown=_markdown)
+        text_out = environment.get_template(template).render(
+            content=content,
+            figures=figures,
+            markdown=_markdown,
+            script=Markup(script),
+            networks=Markup(_networks(evidence, figures)),
+            row_networks=_row_networks,
+        )
         (directory / name).write_text(text_out, encoding="utf-8")
+
+
+def _networks(evidence: Evidence, figures: dict[str, list[Markup]]) -> str:
+    """Return, as JSON, what a reader is told of each network that a figure or the table of the best shows."""
+    text = "".join(str(one) for parts in figures.values() for one in parts)
+    told: dict[str, list[str]] = {}
+    for number, row in evidence.rows.items():
+        if f'data-n="{number}"' not in text:
+            continue
+        scores = evidence.scores[number]
+        spread = f" ± {scores.std(ddof=1):.3f} (sd)" if len(scores) > 1 else ""
+        facts = [f"accuracy {scores.mean():.3f}{spread}, {len(scores)} {'seeds' if len(scores) > 1 else 'seed'}"]
+        facts += [f"depth {row['depth']}"] if "depth" in row else []
+        facts += [f"{format_count(int(row[key]))} {words}" for key, words in _COSTS.items() if _is_count(row.get(key))]
+        told[str(number)] = [str(row["name"]), ", ".join(facts)]
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+
+
+_COSTS = {"params": "parameters", "macs": "MACs"}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer) and bool(np.isfinite(value))
+
+
+def _row_networks(table: pd.DataFrame) -> list[Any]:
+    """Return the number of each row's network, by which a click finds it in the figures; empty where it has none."""
+    key = next((one for one in ("network", "trial") if one in table), None)
+    return [""] * len(table) if key is None else table[key].tolist()
+
+
+def _latex(table: pd.DataFrame) -> str:
+    """Return a table in LaTeX, for the package booktabs."""
+    columns = "".join("l" if one in ("name", "line") else "r" for one in table.columns)
+    escaped = [[_escaped(str(one)) for one in row] for row in [list(table.columns), *table.itertuples(index=False)]]
+    rows = [" & ".join(row) + r" \\" for row in escaped]
+    body = [
+        r"\begin{tabular}{" + columns + "}",
+        r"\toprule",
+        rows[0],
+        r"\midrule",
+        *rows[1:],
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(body) + "\n"
+
+
+def _escaped(text: str) -> str:
+    for one in "&%$#_{}":
+        text = text.replace(one, "\\" + one)
+    return text.replace("–", "--")
 
 
 def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ressearch.reporting.charts import cost_curve, depth_curve, difference_curve, error_distribution, learning_curves
 from ressearch.reporting.claims.claim import Claim
-from ressearch.reporting.claims.comparisons import comparisons, compared
+from ressearch.reporting.claims.comparisons import compared, comparisons
 from ressearch.reporting.claims.lines import DepthLine, depth_lines
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.reporting.figures import SOFT, Draw, Plot, accuracy_axis, colours, figure, plot, skip_label
@@ -72,7 +72,15 @@ def depth_accuracy(evidence: Evidence) -> Plot | None:
     else:
         base = table[table["line"] == named[0]]
         drawers = [
-            partial(_multiple, table=table[table["line"] == name], base=base, name=name, hue=hue, palette=palette, whole=table)
+            partial(
+                _multiple,
+                table=table[table["line"] == name],
+                base=base,
+                name=name,
+                hue=hue,
+                palette=palette,
+                whole=table,
+            )
             for name in named
         ]
     return Plot(
@@ -106,7 +114,14 @@ def _depth_panel(
 
 
 def _multiple(
-    axes: Axes, *, table: pd.DataFrame, base: pd.DataFrame, name: str, hue: str | None, palette: Any, whole: pd.DataFrame
+    axes: Axes,
+    *,
+    table: pd.DataFrame,
+    base: pd.DataFrame,
+    name: str,
+    hue: str | None,
+    palette: Any,
+    whole: pd.DataFrame,
 ) -> None:
     if base["line"].iloc[0] != name:
         means = base.groupby("depth")["val_accuracy"].mean()
@@ -122,7 +137,9 @@ def _multiple(
 def _legend(axes: Axes) -> None:
     """Put a legend above the axes, where there are no data."""
     handles, labels = axes.get_legend_handles_labels()
-    kept = [(handle, label) for handle, label in zip(handles, labels, strict=True) if label and not label.startswith("_")]
+    kept = [
+        (handle, label) for handle, label in zip(handles, labels, strict=True) if label and not label.startswith("_")
+    ]
     if not kept or (len(kept) == 1 and kept[0][1] == ""):
         return
     columns = 2 if max(len(label) for _, label in kept) > 14 else 3
@@ -200,7 +217,9 @@ def cost_accuracy(evidence: Evidence) -> Plot | None:
         return draw
 
     claims = [_front(evidence, costs[0])]
-    many = " Grey squares count networks; the front and the ten best are points." if len(evidence.networks) > 400 else ""
+    many = (
+        " Grey squares count networks; the front and the ten best are points." if len(evidence.networks) > 400 else ""
+    )
     return Plot(
         "cost_accuracy",
         "Accuracy versus cost",
@@ -213,7 +232,11 @@ def cost_accuracy(evidence: Evidence) -> Plot | None:
 
 
 def _is_known(evidence: Evidence, cost: str) -> bool:
-    return cost in evidence.networks and bool(evidence.networks[cost].notna().all()) and evidence.networks[cost].nunique() > 1
+    return (
+        cost in evidence.networks
+        and bool(evidence.networks[cost].notna().all())
+        and evidence.networks[cost].nunique() > 1
+    )
 
 
 def _front(evidence: Evidence, cost: str) -> Claim:
@@ -268,7 +291,8 @@ def error_distributions(evidence: Evidence) -> Plot | None:
         "",
         "The share of networks whose error is below each value, with a band that holds along the whole curve with 95 % confidence "
         "(numbers of networks in brackets). How a search drew its networks shapes these curves: adaptive samplers draw where others "
-        "were good." + (" Second panel: quantiles of error among the networks of each fifth of cost." if len(drawers) > 1 else ""),
+        "were good."
+        + (" Second panel: quantiles of error among the networks of each fifth of cost." if len(drawers) > 1 else ""),
         panels=tuple(drawers),
         about="populations",
     )
@@ -375,8 +399,14 @@ def learning_curve_panels(results: Results) -> Plot | None:
         others = [one for one in ours.index if one not in shown]
         others = others[:: max(1, len(others) // _CURVES)]
         labels = {
-            int(trial): (f"depth {ours.loc[trial, 'depth']}" if is_depth_study else _short(str(ours.loc[trial, "name"]), skip))
-            + (", pre-activation" if is_depth_study and ours["norm_order"].nunique() > 1 and ours.loc[trial, "norm_order"] == "pre" else "")
+            int(trial): (
+                f"depth {ours.loc[trial, 'depth']}" if is_depth_study else _short(str(ours.loc[trial, "name"]), skip)
+            )
+            + (
+                ", pre-activation"
+                if is_depth_study and ours["norm_order"].nunique() > 1 and ours.loc[trial, "norm_order"] == "pre"
+                else ""
+            )
             for trial in shown
         }
         shown.sort(key=lambda trial: int(ours.loc[trial, "depth"]))
@@ -387,7 +417,9 @@ def learning_curve_panels(results: Results) -> Plot | None:
             axes.set_ylim(0, 1.02)
             axes.set_ylabel("validation accuracy")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.text(1.0, 0.02, skip_label(skip), transform=axes.transAxes, ha="right", fontweight="bold", fontsize="small")
+            axes.text(
+                1.0, 0.02, skip_label(skip), transform=axes.transAxes, ha="right", fontweight="bold", fontsize="small"
+            )
             _legend(axes)
 
         return draw

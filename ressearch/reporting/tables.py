@@ -6,38 +6,63 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ressearch.reporting.plots import depth_table
-from ressearch.reporting.statistics import hypervolume, mean_interval, pareto_front
+from ressearch.reporting.claims.lines import depth_lines
+from ressearch.reporting.evidence import COSTS, Evidence
+from ressearch.reporting.statistics.intervals import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
 from ressearch.results.ranking import Objective, ranked_table
 from ressearch.results.status import Status
 from ressearch.units import format_count
 
-_LISTED = 10
+_LISTED = 50
+"""Networks that the page lists; the table on disk has all."""
+
+_UNFINISHED = 50
 
 
-def best_table(results: Results) -> pd.DataFrame:
-    """Return the fully trained networks, the best first, with intervals over seeds."""
-    objective = Objective.of(results.run)
-    done = ranked_table(results.phase("search").trials, objective)
-    columns = [
-        "trial",
-        "name",
-        "depth",
-        "params",
-        "macs",
-        "val_accuracy",
-        "train_accuracy",
-        "seed_val_accuracies",
-        *([] if objective.column == "val_accuracy" else [objective.column]),
+def best_table(evidence: Evidence) -> pd.DataFrame:
+    """Return the networks by their mean accuracy, the highest first, with 95 % Student intervals over seeds.
+
+    Of a study with another first objective, by that.
+    """
+    table = evidence.networks
+    kept = ["network", "name", *(key for key in ("depth", *COSTS[:2]) if key in table)]
+    intervals = [mean_interval(list(evidence.scores[int(one)])) for one in table["network"]]
+    best = table[kept].assign(
+        val_accuracy=[one.mean for one in intervals],
+        val_low=[max(one.low, 0.0) for one in intervals],
+        val_high=[min(one.high, 1.0) for one in intervals],
+        seeds=[one.n for one in intervals],
+    )
+    if evidence.train_scores:
+        best["train_accuracy"] = [float(evidence.train_scores[int(one)].mean()) for one in table["network"]]
+    if evidence.results is None:
+        return best.sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
+    objective = Objective.of(evidence.results.run)
+    ranked = ranked_table(evidence.results.phase("search").trials, objective)["trial"]
+    rank = {int(trial): place for place, trial in enumerate(ranked)}
+    if objective.column not in best:
+        best[objective.column] = table["objective"].to_numpy()
+    best = best.sort_values("network", key=lambda column: column.map(rank), ignore_index=True)
+    return best.rename(columns={"network": "trial"})
+
+
+def depths_table(evidence: Evidence) -> pd.DataFrame:
+    """Return the networks of every line of depth, with their means and 95 % Student intervals over seeds."""
+    best = best_table(evidence)
+    number = "trial" if "trial" in best else "network"
+    rows = best.set_index(number)
+    parts = [
+        rows.loc[list(line.networks)].reset_index().assign(line=line.label, held=line.held)
+        for line in depth_lines(evidence)
     ]
-    table = done[columns].reset_index(drop=True)
-    intervals = [mean_interval(list(values)) for values in table.pop("seed_val_accuracies")]
-    table.insert(6, "val_low", [one.low for one in intervals])
-    table.insert(7, "val_high", [one.high for one in intervals])
-    table.insert(8, "seeds", [one.n for one in intervals])
-    return table
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
+    return table[
+        ["line", "depth", *(key for key in table if key not in ("line", "depth", "held", number)), "held", number]
+    ]
 
 
 def front_table(results: Results) -> pd.DataFrame:
@@ -134,12 +159,25 @@ class PageTable(NamedTuple):
     note: str = ""
 
 
-def page_tables(results: Results) -> dict[str, PageTable]:
+def page_tables(evidence: Evidence) -> dict[str, PageTable]:
     """Return the tables shown on the page, by file name."""
     tables: dict[str, PageTable] = {}
-    best = best_table(results)
+    best = best_table(evidence)
     if not best.empty:
-        tables["best"] = PageTable("The best networks", _rounded(best.head(_LISTED)))
+        shown = best.head(_LISTED)
+        note = "" if len(best) <= _LISTED else f"The first {_LISTED} of {len(best)}; all are in tables/best.csv. "
+        note += "Intervals are each network's own; the highest of many means is flattered by the choice."
+        tables["best"] = PageTable("The networks by mean accuracy", _rounded(shown), note)
+    depths = depths_table(evidence)
+    if not depths.empty:
+        tables["depths"] = PageTable("Accuracy by depth", _rounded(depths.drop(columns=["held"])))
+    if evidence.results is not None:
+        tables |= _study_tables(evidence.results)
+    return tables
+
+
+def _study_tables(results: Results) -> dict[str, PageTable]:
+    tables: dict[str, PageTable] = {}
     front = front_table(results)
     if not front.empty:
         title = f"The Pareto front of accuracy and {_cost_objective(results)}"
@@ -147,13 +185,9 @@ def page_tables(results: Results) -> dict[str, PageTable]:
     final = finalists_table(results)
     if not final.empty:
         tables["finalists"] = PageTable("The finalists, on fresh seeds", _rounded(final), _finalists_note(final))
-    depths = depth_table(results.phase("search"))
-    if not depths.empty and depths["depth"].nunique() > 1:
-        shown = depths.rename(columns={"mean": "val_accuracy", "low": "val_low", "high": "val_high"})
-        tables["depths"] = PageTable("Accuracy by depth", _rounded(shown.drop(columns=["trial"])))
     odd = unfinished_table(results)
     if not odd.empty:
-        tables["unfinished"] = PageTable("Trials that did not finish", odd)
+        tables["unfinished"] = PageTable("Trials that did not finish", odd.head(_UNFINISHED))
     note = (
         "Every trial counts, the stopped and failed ones too. Replicate epochs sum over seeds; MACs trained count a "
         "backward pass as two forward ones; device seconds are training seconds × the trial's GPUs, or its CPU cores "
@@ -163,14 +197,17 @@ def page_tables(results: Results) -> dict[str, PageTable]:
     return tables
 
 
-def csv_tables(results: Results) -> dict[str, pd.DataFrame]:
+def csv_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the tables written as CSV, exact: every trial, every epoch, and those of the page."""
+    tables = {"best": best_table(evidence), "depths": depths_table(evidence)}
+    if evidence.results is None:
+        return {**tables, "seeds": evidence.replicates.merge(evidence.networks, on="network")}
+    results = evidence.results
     return {
         "trials": results.trials,
         "curves": results.curves,
-        "best": best_table(results),
+        **tables,
         "finalists": finalists_table(results),
-        "depths": depth_table(results.phase("search")),
         "spent": spent(results).reset_index(),
     }
 

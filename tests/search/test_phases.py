@@ -12,7 +12,7 @@ import pytest
 import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
-from ressearch.reporting.statistics import hypervolume
+from ressearch.reporting.statistics.intervals import hypervolume
 from ressearch.results.schema import architecture_of
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor

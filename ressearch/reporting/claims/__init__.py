@@ -6,7 +6,7 @@ add one, write it under ``@analysis`` in a file of its own and name that file he
 
 from __future__ import annotations
 
+from ressearch.reporting.claims import axes, comparisons, depth, populations, power, scaling, winner  # noqa: F401
 from ressearch.reporting.claims.claim import ANALYSES, Claim, analysis, claims_of
-from ressearch.reporting.claims import depth, comparisons, winner, axes, populations, scaling, power  # noqa: F401, I001
 
 __all__ = ["ANALYSES", "Claim", "analysis", "claims_of"]

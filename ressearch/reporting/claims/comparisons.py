@@ -83,7 +83,8 @@ def compared(evidence: Evidence) -> str | None:
     others = [
         axis
         for axis in evidence.axes
-        if axis not in (*varying, "depth", "width", *COSTS) and not pd.api.types.is_numeric_dtype(evidence.networks[axis])
+        if axis not in (*varying, "depth", "width", *COSTS)
+        and not pd.api.types.is_numeric_dtype(evidence.networks[axis])
     ]
     return next(iter([*varying, *others]), None)
 
@@ -161,7 +162,9 @@ def _sentence(
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
-    text = f"{begin}, {names[0]} reach{'es' if choice != 'skip' else ''} {number(ours)} and {names[1]} {number(theirs)}: "
+    text = (
+        f"{begin}, {names[0]} reach{'es' if choice != 'skip' else ''} {number(ours)} and {names[1]} {number(theirs)}: "
+    )
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
     verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"

@@ -72,9 +72,7 @@ def _best(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
         )
     else:
         sentence = f"{_begin(line)}: accuracy is highest at {top}; every other depth is lower."
-    beaten = [
-        min(one, other) for one, other in zip(result.p_below_deeper, result.p_below_shallower, strict=True)
-    ]
+    beaten = [min(one, other) for one, other in zip(result.p_below_deeper, result.p_below_shallower, strict=True)]
     return Claim(
         "best_depth",
         _subject(line),

@@ -42,7 +42,9 @@ def label(subject: dict[str, Any]) -> str:
     parts = []
     for key, value in subject.items():
         if key == "skip":
-            parts.append({"none": "plain networks", "identity": "identity skips"}.get(value, f"{value} skips".replace("_", " ")))
+            parts.append(
+                {"none": "plain networks", "identity": "identity skips"}.get(value, f"{value} skips".replace("_", " "))
+            )
         elif key == "norm_order":
             parts.append("pre-activation" if value == "pre" else "post-activation")
         elif isinstance(value, str) and key in ("block", "recipe"):

@@ -69,7 +69,10 @@ def power(evidence: Evidence) -> list[Claim]:
             int(seeds.sum()),
             f"With {typical} seeds per network, whose accuracies differ by a standard deviation of {number(deviation, 4)}, a "
             f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are mostly missed.",
-            more={"standard_deviation": deviation, "with_twice_the_seeds": detectable(deviation, 2 * typical, 2.0 * (2 * typical - 1))},
+            more={
+                "standard_deviation": deviation,
+                "with_twice_the_seeds": detectable(deviation, 2 * typical, 2.0 * (2 * typical - 1)),
+            },
         )
     ]
     return [*claims, *_next_hour(evidence, networks, mean, own, seeds)]
@@ -79,7 +82,9 @@ def _next_hour(
     evidence: Evidence, networks: list[int], mean: np.ndarray, own: np.ndarray, seeds: np.ndarray
 ) -> list[Claim]:
     """Say what buys most: more depth, more seeds, more networks, or nothing."""
-    method = "what each would add to the accuracy expected of the network chosen, by the fitted distribution of networks"
+    method = (
+        "what each would add to the accuracy expected of the network chosen, by the fitted distribution of networks"
+    )
     if len(networks) < 3:
         return []
     variance, freedom = moderated_variances(mean, np.where(own == 0, 1e-12, own), seeds - 1)
@@ -93,8 +98,13 @@ def _next_hour(
     seeds_gain = max(regret - float((sharper.draws.max(axis=1) - sharper.draws[:, sharper.best]).mean()), 0.0)
     count = len(networks)
     spread = found.spread
-    more = float(rng.standard_normal((2000, 2 * count)).max(axis=1).mean() - rng.standard_normal((2000, count)).max(axis=1).mean())
-    networks_gain = more * spread * float(np.sqrt(spread**2 / (spread**2 + np.median(variance / seeds)))) if spread else 0.0
+    more = float(
+        rng.standard_normal((2000, 2 * count)).max(axis=1).mean()
+        - rng.standard_normal((2000, count)).max(axis=1).mean()
+    )
+    networks_gain = (
+        more * spread * float(np.sqrt(spread**2 / (spread**2 + np.median(variance / seeds)))) if spread else 0.0
+    )
     gains = {"seeds": seeds_gain, "networks": networks_gain if evidence.is_search else 0.0}
     if _still_rises(evidence):
         choice, value = "depth", None
@@ -122,9 +132,7 @@ def _next_hour(
                 f"What next: more networks. Twice as many would be expected to improve the best by {value:.4f}, twice as "
                 f"many seeds by {gains['seeds']:.4f}."
             )
-    return [
-        Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})
-    ]
+    return [Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})]
 
 
 def _still_rises(evidence: Evidence) -> bool:

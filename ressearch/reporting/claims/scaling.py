@@ -31,7 +31,9 @@ def scaling(evidence: Evidence) -> list[Claim]:
     if found and max(len(line.depths) for line in found) < _FEWEST:
         reason = f"{max(len(line.depths) for line in found)} depths are too few for a curve of three parameters"
         sentence = f"No scaling law is given: {reason}; {_FEWEST} are needed."
-        return [Claim("scaling_fit", {"over": "depth"}, None, None, None, METHOD, 0, sentence, more={"refused": reason})]
+        return [
+            Claim("scaling_fit", {"over": "depth"}, None, None, None, METHOD, 0, sentence, more={"refused": reason})
+        ]
     for line in found:
         for size in ("depth", "params", "macs"):
             if size in evidence.networks and not (size == line.held):
@@ -149,7 +151,10 @@ def _rivals(x: Floats, errors: Floats, variances: Floats, found: PowerLaw) -> di
     root, count = np.sqrt(weight), len(x)
 
     def misfit(columns: Floats) -> float:
-        rest = errors * root - columns * root[:, None] @ np.linalg.lstsq(columns * root[:, None], errors * root, rcond=None)[0]
+        rest = (
+            errors * root
+            - columns * root[:, None] @ np.linalg.lstsq(columns * root[:, None], errors * root, rcond=None)[0]
+        )
         return float((rest**2).sum())
 
     pure = min(misfit((x / found.unit)[:, None] ** -one) for one in np.linspace(0.01, 4, 200))

@@ -86,7 +86,9 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
     rivals = np.argsort(-mean)[:50]
     total = variance[:, None] + variance[None, rivals]
     gap = mean[None, rivals] - mean[:, None]
-    squares = (variance**2 / np.maximum(freedom, 1e-9))[:, None] + (variance**2 / np.maximum(freedom, 1e-9))[None, rivals]
+    squares = (variance**2 / np.maximum(freedom, 1e-9))[:, None] + (variance**2 / np.maximum(freedom, 1e-9))[
+        None, rivals
+    ]
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = np.where(squares > 0, total**2 / squares, 1e9)
         ratio = np.where(total > 0, gap / np.sqrt(total), np.where(gap > 0, np.inf, 0.0))
@@ -103,7 +105,9 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
         cheapest = min(members, key=lambda one: (costs[one] if not np.isnan(costs[one]) else np.inf, -mean[one]))
     best = members[0]
     if len(members) == 1:
-        sentence = f"{names[0]} ({number(mean[best])}) was shown to be better than each of the other {count - 1} networks."
+        sentence = (
+            f"{names[0]} ({number(mean[best])}) was shown to be better than each of the other {count - 1} networks."
+        )
     else:
         sentence = (
             f"{len(members)} of {count} networks cannot be told from the best by these seeds"

@@ -385,7 +385,9 @@ def _satterthwaite(of_seeds: Floats, squares: Floats, of_examples: Floats, examp
 
 def _p(estimate: Floats, variance: Floats, freedom: Floats, two_sided: bool) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(variance > 0, estimate / np.sqrt(variance), np.where(estimate == 0, 0.0, np.sign(estimate) * 1e9))
+        ratio = np.where(
+            variance > 0, estimate / np.sqrt(variance), np.where(estimate == 0, 0.0, np.sign(estimate) * 1e9)
+        )
     ratio = np.where(np.isnan(variance), np.nan, ratio)
     tail = special.stdtr(freedom, -np.abs(ratio) if two_sided else -ratio)
     return np.asarray(2 * tail if two_sided else tail)
@@ -403,5 +405,3 @@ def differences(count: int, pairs: Sequence[tuple[int, int]]) -> Floats:
         row[one] += 1.0
         row[other] -= 1.0
     return rows
-
-

@@ -89,7 +89,9 @@ class Line:
         return None
 
 
-def lines(means: Means, members: Sequence[Sequence[int]], depths: Sequence[Sequence[int]], level: float = LEVEL) -> list[Line]:
+def lines(
+    means: Means, members: Sequence[Sequence[int]], depths: Sequence[Sequence[int]], level: float = LEVEL
+) -> list[Line]:
     """Return what is known of lines, tested together.
 
     Args:

@@ -8,7 +8,9 @@ from scipy import stats
 from ressearch.reporting.statistics.means import Floats
 
 
-def chance_to_beat(ones: Floats, others: Floats, strata: tuple[Floats, Floats] | None = None) -> tuple[float, float, float]:
+def chance_to_beat(
+    ones: Floats, others: Floats, strata: tuple[Floats, Floats] | None = None
+) -> tuple[float, float, float]:
     """Return the probability that a network of one population beats one of another, its error and degrees of freedom.
 
     Ties count half; the variances of the populations may differ (Brunner and Munzel 2000). With strata the

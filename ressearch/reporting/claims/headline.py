@@ -1,0 +1,48 @@
+"""What a report says first: the answer to the study's question, in as few statements as it takes."""
+
+from __future__ import annotations
+
+from ressearch.reporting.claims.claim import Claim
+from ressearch.reporting.evidence import Evidence
+
+
+def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
+    """Return the statements that answer the question; a page does not repeat them below.
+
+    Of a depth study: what depth does to plain networks and to the first kind that has skips, and the difference between
+    the two at the greatest depth that both have. Else: the best network, and what it reached on fresh seeds.
+    """
+    if evidence.networks.empty:
+        return [_nothing(evidence)]
+    onsets = [one for one in claims.get("depth", []) if one.kind == "degradation_onset"]
+    if onsets:
+        first = [one for one in onsets if one.subject.get("skip") == "none"][:1]
+        second = [one for one in onsets if one.subject.get("skip") == "identity"][:1]
+        chosen = [*first, *second] or onsets[:2]
+        differences = claims.get("comparisons", [])
+        ours = [one for one in differences if one.subject.get("skip") == "identity"] or differences
+        deepest = max((one.subject.get("depth") or 0 for one in ours), default=None)
+        return [*chosen, *[one for one in ours if (one.subject.get("depth") or 0) == deepest][:1]]
+    winners = [one for one in claims.get("winner", []) if one.kind in ("shrunk_winner", "finalist")]
+    return winners or claims.get("winner", [])[:1] or [_only(evidence)]
+
+
+def _nothing(evidence: Evidence) -> Claim:
+    method = "the record of the study's trials"
+    return Claim("nothing_yet", {}, None, None, None, method, 0, "No network has trained every epoch yet.")
+
+
+def _only(evidence: Evidence) -> Claim:
+    row = evidence.networks.iloc[0]
+    scores = evidence.scores[int(row["network"])]
+    sentence = f"One network has trained every epoch, {row['name']}: it reaches an accuracy of {scores.mean():.3f}."
+    return Claim(
+        "only_network",
+        {"name": str(row["name"])},
+        float(scores.mean()),
+        None,
+        None,
+        "mean over seeds",
+        len(scores),
+        sentence,
+    )

@@ -1,0 +1,67 @@
+// Hover tells which network a point is; a click marks it in every figure and table, and copies its name.
+// Tables sort by a click on a column's head, and filter by what is typed. Without scripts everything else stands.
+(() => {
+  const networks = JSON.parse(document.getElementById("networks").textContent);
+  const tip = document.getElementById("tip");
+  const near = (event) => event.target.closest && event.target.closest("[data-n]");
+  const show = (event) => {
+    const at = near(event);
+    const told = at && networks[at.dataset.n];
+    tip.hidden = !told;
+    if (!told) return;
+    tip.innerHTML = "<b></b><br><span></span><br><i>click: mark it everywhere and copy its name</i>";
+    tip.querySelector("b").textContent = told[0];
+    tip.querySelector("span").textContent = told[1];
+    const x = Math.max(4, Math.min(event.pageX + 14, scrollX + document.documentElement.clientWidth - tip.offsetWidth - 8));
+    tip.style.left = x + "px";
+    tip.style.top = event.pageY + 16 + "px";
+  };
+  addEventListener("mouseover", show);
+  addEventListener("click", (event) => {
+    const at = near(event);
+    if (!at || !at.dataset.n) return;
+    const on = !at.classList.contains("on");
+    for (const one of document.querySelectorAll("[data-n].on")) one.classList.remove("on");
+    if (on) {
+      for (const one of document.querySelectorAll(`[data-n="${at.dataset.n}"]`)) one.classList.add("on");
+      const told = networks[at.dataset.n];
+      if (told && navigator.clipboard) navigator.clipboard.writeText(told[0]).catch(() => {});
+    }
+    show(event);
+  });
+  const value = (row, at) => {
+    const text = row.cells[at].textContent.trim();
+    const number = parseFloat(text);
+    const scale = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[text.slice(-1)] || 1;
+    return /^[-+]?[\d.]+[kMGT]?$/.test(text) ? number * scale : text;
+  };
+  for (const table of document.querySelectorAll("table")) {
+    const body = table.tBodies[0];
+    [...table.tHead.rows[0].cells].forEach((head, at) => {
+      head.tabIndex = 0;
+      const sort = () => {
+        const down = head.getAttribute("aria-sort") !== "descending";
+        for (const one of table.tHead.rows[0].cells) one.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].sort((a, b) => {
+          const [x, y] = [value(a, at), value(b, at)];
+          const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+          return down ? -order : order;
+        });
+        body.append(...rows);
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => event.key === "Enter" && sort());
+    });
+    if (body.rows.length < 8) continue;
+    const filter = document.createElement("input");
+    filter.type = "search";
+    filter.placeholder = "filter the rows";
+    filter.setAttribute("aria-label", "filter the rows");
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/\s+/);
+      for (const row of body.rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    });
+    table.parentElement.before(filter);
+  }
+})();
