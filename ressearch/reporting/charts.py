@@ -126,9 +126,15 @@ def depth_curve(
         if "network" in points:
             tag(marks, points["network"])
     depth_axis(axes, sorted(table[x].unique()))
-    axes.set_ylabel(y.replace("_", " "))
+    axes.set_ylabel(_words(y))
     _within(axes, 0.0, 1.0)
     return axes
+
+
+def _words(column: str) -> str:
+    return {"val_accuracy": "validation accuracy", "train_accuracy": "training accuracy"}.get(
+        column, column.replace("_", " ")
+    )
 
 
 def _network_key(table: pd.DataFrame, used: set[str]) -> list[str]:
@@ -231,7 +237,7 @@ def cost_curve(
         x: column of costs, above zero.
         y: column of accuracies.
         hue: column whose values get a colour each; None draws all alike.
-        log_error: draw 1 - accuracy on a logarithmic axis [where the best network's error is below a fifth of the median's].
+        log_error: draw 1 - accuracy on a logarithmic axis [where the worst network's error is five times the median's, or the best's a fifth of it].
         palette: colour of each value of `hue`.
         ax: where to draw [a new figure].
 
@@ -248,7 +254,7 @@ def cost_curve(
     means = table.groupby(keys, as_index=False, sort=False, dropna=False).agg(mean=(y, "mean"), **first)
     error = 1 - means["mean"]
     if log_error is None:
-        log_error = bool(0 < error.min() < 0.2 * error.median())
+        log_error = _wants_logarithm(error)
     shown = means.assign(shown=error.clip(lower=_least_error(error)) if log_error else means["mean"])
     front = pareto_front(means, x, "mean")
     axes.step(
@@ -277,9 +283,17 @@ def cost_curve(
     if log_error:
         error_axis(axes)
     else:
-        accuracy_axis(axes, y.replace("_", " "))
+        accuracy_axis(axes, _words(y))
         _within(axes, 0.0, 1.0)
     return axes
+
+
+def _wants_logarithm(error: pd.Series | np.ndarray) -> bool:
+    """Return whether errors differ so much that a linear axis would hide how the good ones differ."""
+    middle = float(np.median(error))
+    return len(error) > 4 and bool(
+        0 < np.min(error) < 0.2 * middle or (np.min(error) > 0 and np.max(error) > 5 * middle)
+    )
 
 
 def _least_error(error: pd.Series) -> float:
@@ -303,17 +317,18 @@ def _density(axes: Axes, x: np.ndarray, y: np.ndarray, log_y: bool) -> None:
     )
 
 
-def error_axis(axes: Axes) -> None:
-    """Make y a logarithmic axis of errors, written as accuracies beside them."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    ticks = [one for one in _ERRORS if low <= one <= min(high, 1.0)]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(low, min(high, 1.0))
-    axes.set_ylabel("error (1 − accuracy), logarithmic")
+def error_axis(axes: Axes, which: str = "y") -> None:
+    """Make an axis a logarithmic one of errors, marked at 1, 2 and 5 times powers of ten."""
+    getattr(axes, f"set_{which}scale")("log")
+    low, high = getattr(axes, f"get_{which}lim")()
+    one = getattr(axes, f"{which}axis")
+    ticks = [error for error in _ERRORS if low <= error <= min(high, 1.0)]
+    one.set_major_locator(FixedLocator(ticks))
+    one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    one.set_minor_locator(NullLocator())
+    one.set_minor_formatter(NullFormatter())
+    getattr(axes, f"set_{which}lim")(low, min(high, 1.0))
+    getattr(axes, f"set_{which}label")("error (1 − accuracy), logarithmic")
 
 
 _ERRORS = [one * 10**power for power in range(-5, 0) for one in (1, 2, 5)] + [1.0]
@@ -374,10 +389,13 @@ def error_distribution(
             alpha=0.13,
             linewidth=0,
         )
-    axes.set_xlabel("error (1 − accuracy)")
     axes.set_ylabel("share of networks below")
     axes.set_ylim(0, 1.02)
-    axes.set_xlim(left=0)
+    if _wants_logarithm(1 - means[y].to_numpy(dtype=float)):
+        error_axis(axes, "x")
+    else:
+        axes.set_xlabel("error (1 − accuracy)")
+        axes.set_xlim(left=0)
     return axes
 
 
@@ -418,7 +436,7 @@ def learning_curves(
         axes.plot(line["epoch"], line["mean"], color=colour, linewidth=1.7, label=label, zorder=3)
         axes.fill_between(line["epoch"], line["min"], line["max"], color=colour, alpha=0.13, linewidth=0)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(y.replace("_", " "))
+    axes.set_ylabel(_words(y))
     if "accuracy" in y:
         _within(axes, 0.0, 1.0)
     return axes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.resources
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,10 @@ UNFINISHED = ".unfinished"
 _TITLES = {
     "depth": "What depth does",
     "comparisons": "Differences, all else equal",
+    "scaling": "Scaling",
     "winner": "The best network",
     "axes": "What paid",
     "populations": "The population of networks",
-    "scaling": "Scaling",
     "power": "What the seeds could see, and what next",
 }
 _SHOWN = 6
@@ -103,7 +104,9 @@ def _sections(
 ) -> list[Section]:
     """Return the sections: each analysis with its figures, then figures that stand by themselves."""
     made = []
-    for name, claims in by_analysis.items():
+    known = list(_TITLES)
+    for name in sorted(by_analysis, key=lambda one: known.index(one) if one in known else len(known)):
+        claims = by_analysis[name]
         rest = [one for one in claims if not any(one is said for said in answer)]
         rest.sort(key=lambda one: -float(one.subject.get("depth", 0) or 0) if one.kind == "difference" else 0.0)
         ours = [one for one in figures if one.about == name]
@@ -341,9 +344,10 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
 def _networks(evidence: Evidence, figures: dict[str, list[Markup]]) -> str:
     """Return, as JSON, what a reader is told of each network that a figure or the table of the best shows."""
     text = "".join(str(one) for parts in figures.values() for one in parts)
+    shown = {int(one) for one in re.findall(r'data-n="(\d+)"', text)}
     told: dict[str, list[str]] = {}
     for number, row in evidence.rows.items():
-        if f'data-n="{number}"' not in text:
+        if number not in shown:
             continue
         scores = evidence.scores[number]
         spread = f" ± {scores.std(ddof=1):.3f} (sd)" if len(scores) > 1 else ""

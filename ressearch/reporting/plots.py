@@ -399,14 +399,9 @@ def learning_curve_panels(results: Results) -> Plot | None:
         others = [one for one in ours.index if one not in shown]
         others = others[:: max(1, len(others) // _CURVES)]
         labels = {
-            int(trial): (
-                f"depth {ours.loc[trial, 'depth']}" if is_depth_study else _short(str(ours.loc[trial, "name"]), skip)
-            )
-            + (
-                ", pre-activation"
-                if is_depth_study and ours["norm_order"].nunique() > 1 and ours.loc[trial, "norm_order"] == "pre"
-                else ""
-            )
+            int(trial): _curve_label(ours, trial)
+            if is_depth_study
+            else f"trial {trial}, depth {ours.loc[trial, 'depth']}"
             for trial in shown
         }
         shown.sort(key=lambda trial: int(ours.loc[trial, "depth"]))
@@ -435,8 +430,9 @@ def learning_curve_panels(results: Results) -> Plot | None:
     )
 
 
-def _short(name: str, skip: str) -> str:
-    return name.removesuffix(f"+skip={skip}")
+def _curve_label(trials: pd.DataFrame, trial: int) -> str:
+    orders = trials["norm_order"].nunique() > 1 and trials.loc[trial, "norm_order"] == "pre"
+    return f"depth {trials.loc[trial, 'depth']}{', pre-activation' if orders else ''}"
 
 
 def _curve_sentence(trials: pd.DataFrame, means: pd.DataFrame) -> str:

@@ -60,8 +60,10 @@ class Tables:
         if kind == "restore":
             row = {**dict.fromkeys(TRIALS.names), **event["row"], "trial": trial}
             row.update({key: row[key] or 0 for key in ("epochs", "train_seconds", "wall_seconds")})
+            if trial in self.trials:
+                self.curves = [point for point in self.curves if point["trial"] != trial]
             self.trials[trial] = {**row, "began": row["started_at"] or at or 0}
-            self.curves = [point for point in self.curves if point["trial"] != trial] + event["curves"]
+            self.curves.extend(event["curves"])
         elif kind == "start":
             empty = dict.fromkeys(TRIALS.names)
             self.trials[trial] = {

@@ -19,6 +19,9 @@ METHOD = (
 _MOST = 200
 """More comparisons than this say nothing that a reader could use; a search's axes are compared elsewhere."""
 
+_LARGEST = 1000
+"""Networks above which no study was laid out to compare them in pairs."""
+
 _CHOICES = ("skip", "norm_order", "block", "shortcut", "norm", "activation", "recipe")
 _CONTROLS = ("none", "identity", "post", "basic", "projection", "batch", "relu")
 
@@ -28,6 +31,8 @@ def comparisons(evidence: Evidence) -> list[Claim]:
     """The difference that a choice makes, all else equal, at each depth."""
     choice = compared(evidence)
     if choice is None:
+        return []
+    if len(evidence.networks) > _LARGEST:
         return []
     pairs = _pairs(evidence, choice)
     if not pairs or len(pairs) > _MOST:

@@ -7,7 +7,7 @@ from scipy import stats
 
 from ressearch.reporting.claims.claim import Claim, analysis
 from ressearch.reporting.claims.comparisons import compared, control_of
-from ressearch.reporting.claims.lines import depth_lines, label
+from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.populations import chance_to_beat, interval, strata_of
 
@@ -42,10 +42,10 @@ def populations(evidence: Evidence) -> list[Claim]:
         fair = plain if strata is None else chance_to_beat(score[ours], score[theirs], (strata[ours], strata[theirs]))
         estimate, error, freedom = fair if not np.isnan(fair[0]) else plain
         is_fair = strata is not None and not np.isnan(fair[0])
-        low, high = interval(estimate, error, freedom)
+        low, high = interval(estimate, error, freedom, int(min(ours.sum(), theirs.sum())))
         p = float(2 * stats.t.sf(abs(estimate - 0.5) / error, freedom)) if error > 0 else float(estimate == 0.5)
         p = min(p * len(kept), 1.0)
-        names = [label({choice: one}) for one in (value, control)]
+        names = [_one(choice, str(one)) for one in (value, control)]
         verdict = "" if p <= 0.05 else ", which cannot be told from even chances"
         held = f" with like {'MACs' if cost == 'macs' else 'parameters'}" if is_fair else ""
         claims.append(
@@ -57,10 +57,18 @@ def populations(evidence: Evidence) -> list[Claim]:
                 high,
                 METHOD,
                 int(ours.sum() + theirs.sum()),
-                f"A network with {names[0]} beats one {'with ' if control != 'none' else ''}{names[1]}{held} in "
+                f"{names[0]} beats {names[1][:1].lower()}{names[1][1:]}{held} in "
                 f"{estimate:.0%} of pairs (95 % interval {low:.0%} to {high:.0%}){verdict}.",
                 p=p,
                 more={"over_all": plain[0]},
             )
         )
     return claims
+
+
+def _one(choice: str, value: str) -> str:
+    """Return what one network of a population is called."""
+    words = value.replace("_", " ")
+    if choice == "skip":
+        return "A plain network" if value == "none" else f"A network with {words} skips"
+    return f"A network with {choice.replace('_', ' ')} {words}"

@@ -263,6 +263,15 @@ def seed_variances(
     return variance, dof, groups
 
 
+def _alike_in_level(mean: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return networks in order of accuracy, and where in it those of like accuracy to each network begin and end."""
+    level = special.logit(np.clip(mean, 1e-4, 1 - 1e-4)).round(2)  # so that many networks have the same neighbours
+    order = np.argsort(level)
+    first = np.searchsorted(level[order], level - _LEVELS, side="left")
+    last = np.searchsorted(level[order], level + _LEVELS, side="right")
+    return order, first, last
+
+
 def moderated_variances(mean: Floats, own: Floats, freedom: Floats) -> tuple[Floats, Floats]:
     """Return variances over seeds drawn towards those of the networks of like accuracy, and their degrees of freedom.
 
@@ -271,10 +280,7 @@ def moderated_variances(mean: Floats, own: Floats, freedom: Floats) -> tuple[Flo
     Args and returns: as in `seed_variances`, without the groups.
     """
     known = freedom > 0
-    level = special.logit(np.clip(mean, 1e-4, 1 - 1e-4))
-    order = np.argsort(level)
-    first = np.searchsorted(level[order], level - _LEVELS, side="left")
-    last = np.searchsorted(level[order], level + _LEVELS, side="right")
+    order, first, last = _alike_in_level(mean)
     variance, dof = own.copy(), freedom.astype(float)
     fitted: dict[tuple[int, int], tuple[float, float, float]] = {}
     for one in range(len(mean)):

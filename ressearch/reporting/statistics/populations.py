@@ -54,10 +54,15 @@ def _relative_effect(ones: Floats, others: Floats) -> tuple[float, float, float]
     return float(value), error, float(sum(parts) ** 2 / bottom) if bottom > 0 else float(n + m - 2)
 
 
-def interval(value: float, error: float, freedom: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of such a probability, on the scale of its log odds so that it stays between 0 and 1."""
+def interval(value: float, error: float, freedom: float, smaller: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of such a probability, on the scale of its log odds so that it stays between 0 and 1.
+
+    Where every network of one population beats every one of the other, it reaches down to the probability at which that
+    would happen to the smaller population, of `smaller` networks, by chance.
+    """
     if not 0 < value < 1 or error == 0:
-        return value, value
+        least = float(((1 - confidence) / 2) ** (1 / max(smaller, 1)))
+        return (min(least, value), 1.0) if value > 0.5 else (0.0, max(1 - least, value))
     reach = float(stats.t.isf((1 - confidence) / 2, freedom)) * error / (value * (1 - value))
     odds = np.log(value / (1 - value))
     return float(1 / (1 + np.exp(-(odds - reach)))), float(1 / (1 + np.exp(-(odds + reach))))
