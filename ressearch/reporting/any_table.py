@@ -97,7 +97,16 @@ def of_table(
             "for each network and seed (and epoch)"
         )
     kept = ["network", "seed", *(key for key in RESULTS if key in replicates)]
-    axes = varying(networks, [key for key in networks if key not in ("network", "name", *COSTS)])
+    described = set(axes_of(Architecture()))
+    axes = varying(
+        networks,
+        [
+            key
+            for key in networks
+            if key not in ("network", "name", *COSTS)
+            and (key in described or not pd.api.types.is_float_dtype(networks[key]))  # a measure, and no choice
+        ],
+    )
     return Evidence(
         title=source,
         question=question,

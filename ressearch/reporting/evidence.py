@@ -28,7 +28,7 @@ COSTS = ("params", "macs", "activations")
 Correct = Callable[[int], "np.ndarray | None"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key of caches: two are the same if they are one
 class Evidence:
     """Networks trained to the end, and what their seeds reached.
 

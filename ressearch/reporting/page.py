@@ -14,7 +14,9 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from markupsafe import Markup
+from pyarrow import csv
 
 from ressearch.reporting import plots  # noqa: F401  (registers the plots)
 from ressearch.reporting.claims import Claim, claims_of
@@ -317,7 +319,7 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
             parts = [drawn([panel]) for panel in one.panels] or [whole]
             figures[one.name] = [Markup(for_page(svg(part), f"{one.name}-{at}-")) for at, part in enumerate(parts)]
     for name, table in csv_tables(evidence).items():
-        _plain_lists(table).to_csv(directory / "tables" / f"{name}.csv", index=False)
+        _write_csv(_plain_lists(table), directory / "tables" / f"{name}.csv")
         if name in ("best", "depths") and not table.empty:
             (directory / "tables" / f"{name}.tex").write_text(_latex(content.tables[name].table), encoding="utf-8")
     said = json.dumps([one.to_dict() for one in content.claims], indent=1, ensure_ascii=False)
@@ -339,6 +341,14 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
             row_networks=_row_networks,
         )
         (directory / name).write_text(text_out, encoding="utf-8")
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV; by pyarrow, which is several times as fast as pandas on a table of curves."""
+    if table.empty:
+        table.to_csv(path, index=False)
+        return
+    csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), path, csv.WriteOptions(quoting_style="needed"))
 
 
 def _networks(evidence: Evidence, figures: dict[str, list[Markup]]) -> str:

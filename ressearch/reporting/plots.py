@@ -5,6 +5,7 @@ To add a figure, write a maker under ``@figure`` (of a study or any table) or ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,10 @@ from ressearch.units import format_count
 
 _TOGETHER = 4
 """Lines that one panel has room for; more get a panel each (small multiples)."""
+
+
+_PANELS = 16
+"""Panels of small multiples at most."""
 
 
 def hue_of(evidence: Evidence) -> str | None:
@@ -81,7 +86,7 @@ def depth_accuracy(evidence: Evidence) -> Plot | None:
                 palette=palette,
                 whole=table,
             )
-            for name in named
+            for name in named[:_PANELS]
         ]
     return Plot(
         "depth_accuracy",
@@ -97,7 +102,7 @@ def depth_accuracy(evidence: Evidence) -> Plot | None:
     )
 
 
-def _lines_table(evidence: Evidence, found: list[DepthLine]) -> pd.DataFrame:
+def _lines_table(evidence: Evidence, found: Sequence[DepthLine]) -> pd.DataFrame:
     table = seeds_table(evidence)
     of_line = {network: line.label for line in found for network in line.networks}
     table = table[table["network"].isin(of_line)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import pandas as pd
@@ -21,6 +22,7 @@ _LISTED = 50
 _UNFINISHED = 50
 
 
+@functools.lru_cache(maxsize=4)
 def best_table(evidence: Evidence) -> pd.DataFrame:
     """Return the networks by their mean accuracy, the highest first, with 95 % Student intervals over seeds.
 
@@ -48,6 +50,7 @@ def best_table(evidence: Evidence) -> pd.DataFrame:
     return best.rename(columns={"network": "trial"})
 
 
+@functools.lru_cache(maxsize=4)
 def depths_table(evidence: Evidence) -> pd.DataFrame:
     """Return the networks of every line of depth, with their means and 95 % Student intervals over seeds."""
     best = best_table(evidence)

@@ -48,8 +48,9 @@ class Term:
 @analysis("axes")
 def axes(evidence: Evidence) -> list[Claim]:
     """The effect of every axis, and the values among the best networks."""
-    if depth_lines(evidence) and not evidence.is_search:
-        return []
+    seeds_tell = any(len(scores) > 1 for scores in evidence.scores.values())
+    if depth_lines(evidence) and not evidence.is_search and seeds_tell:
+        return []  # the lines say what depth does, and pairs what the choices do
     return [*axis_effects(evidence), *best_values(evidence)]
 
 

@@ -32,7 +32,7 @@ def comparisons(evidence: Evidence) -> list[Claim]:
     choice = compared(evidence)
     if choice is None:
         return []
-    if len(evidence.networks) > _LARGEST:
+    if len(evidence.networks) > _LARGEST or all(len(scores) < 2 for scores in evidence.scores.values()):
         return []
     pairs = _pairs(evidence, choice)
     if not pairs or len(pairs) > _MOST:

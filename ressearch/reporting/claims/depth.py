@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ressearch.reporting.claims.claim import Claim, analysis, listed, number, span
@@ -25,6 +27,8 @@ def depth(evidence: Evidence) -> list[Claim]:
         return []
     networks = [one for line in found for one in line.networks]
     means = evidence.means(networks)
+    if np.isnan(means.variance).all():
+        return [_untested(evidence, line) for line in found]
     place = {network: at for at, network in enumerate(networks)}
     members = [[place[one] for one in line.networks] for line in found]
     known = lines(means, members, [line.depths for line in found])
@@ -90,6 +94,19 @@ def _best(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
             "detectable": result.detectable,
         },
     )
+
+
+def _untested(evidence: Evidence, line: DepthLine) -> Claim:
+    """Return what can be said of a line where one seed of each network was trained: no test, and no depth called best."""
+    scores = [float(evidence.scores[one][0]) for one in line.networks]
+    best = int(np.argmax(scores))
+    sentence = (
+        f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with one seed per "
+        "network nothing says whether another depth is as good."
+    )
+    more = {"tied": list(line.depths), "highest_mean_at": line.depths[best], "highest_mean": scores[best]}
+    ends = min(line.depths), max(line.depths)
+    return Claim("best_depth", _subject(line), None, *ends, "one seed: not tested", len(scores), sentence, more=more)
 
 
 def _saturation(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
@@ -180,7 +197,7 @@ _CAUSES = {
 }
 
 
-def _causes(evidence: Evidence, found: list[DepthLine], known: list[Line]) -> list[str]:
+def _causes(evidence: Evidence, found: Sequence[DepthLine], known: list[Line]) -> list[str]:
     """Say of each line whether what hurts is hard training or overfitting, by training accuracy; tested together."""
     pairs = []
     for line, result in zip(found, known, strict=True):

@@ -9,8 +9,8 @@ from ressearch.reporting.evidence import Evidence
 def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
     """Return the statements that answer the question; a page does not repeat them below.
 
-    Of a depth study: what depth does to plain networks and to the first kind that has skips, and the difference between
-    the two at the greatest depth that both have. Else: the best network, and what it reached on fresh seeds.
+    Of a depth study with seeds: what depth does to plain networks and to the first kind that has skips, and the difference between
+    the two at the greatest depth that both have. Of one without seeds: the effect of depth over all lines. Else: the best network, and what it reached on fresh seeds.
     """
     if evidence.networks.empty:
         return [_nothing(evidence)]
@@ -23,6 +23,13 @@ def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
         ours = [one for one in differences if one.subject.get("skip") == "identity"] or differences
         deepest = max((one.subject.get("depth") or 0 for one in ours), default=None)
         return [*chosen, *[one for one in ours if (one.subject.get("depth") or 0) == deepest][:1]]
+    of_depth = [
+        one
+        for one in claims.get("axes", [])
+        if one.kind == "axis_effect" and one.subject["axis"] == "depth" and one.estimate is not None
+    ]
+    if claims.get("depth") and of_depth:
+        return [*of_depth[:1], *claims.get("winner", [])[:1]]
     winners = [one for one in claims.get("winner", []) if one.kind in ("shrunk_winner", "finalist")]
     return winners or claims.get("winner", [])[:1] or [_only(evidence)]
 

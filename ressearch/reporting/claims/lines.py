@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ import pandas as pd
 from ressearch.reporting.evidence import COSTS, Evidence
 
 _NOT_HELD = {"depth", "width", "stem_width", *COSTS}
-_MOST_LINES = 24
-"""A search that happens to hold more lines than this is no depth study."""
+_MOST_LINES = 40
+"""What holds more lines than this is no depth study."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ def label(subject: dict[str, Any]) -> str:
     return ", ".join(parts) or "these networks"
 
 
-def depth_lines(evidence: Evidence) -> list[DepthLine]:
+@functools.lru_cache(maxsize=4)
+def depth_lines(evidence: Evidence) -> tuple[DepthLine, ...]:
     """Return the lines of depth that the evidence holds; none if it is no depth study."""
     table = evidence.networks
     if "depth" not in table or table["depth"].nunique() < 2:
-        return []
+        return ()
     table = _plain_once(table[table["depth"].notna()], evidence.axes)
     keys = [axis for axis in evidence.axes if axis not in _NOT_HELD]
     found = _grouped(table, [*keys, "width"], "width") if "width" in evidence.axes else _grouped(table, keys, "width")
@@ -67,8 +69,10 @@ def depth_lines(evidence: Evidence) -> list[DepthLine]:
         found = [one for one in (_held(table, line) for line in matched) if one is not None] or found
     in_lines = sum(len(one.networks) for one in found)
     if len(found) > _MOST_LINES or (evidence.is_search and in_lines * 2 < len(table)):
-        return []
-    return sorted(found, key=lambda one: (one.subject.get("skip") != "none", str(sorted(one.subject.items(), key=str))))
+        return ()
+    return tuple(
+        sorted(found, key=lambda one: (one.subject.get("skip") != "none", str(sorted(one.subject.items(), key=str))))
+    )
 
 
 def _plain_once(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
