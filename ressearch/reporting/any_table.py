@@ -75,7 +75,7 @@ def of_table(
         keys = [key for key in table if key not in _PER_SEED] + (["seed"] if "seed" in table else [])
         table = table.sort_values("epoch", kind="stable").groupby(keys, dropna=False, sort=False).tail(1).sort_index()
     table, measured = _without_measurements(table)
-    identity = [key for key in table if key not in _PER_SEED]
+    identity = [str(key) for key in table if key not in _PER_SEED]
     if not identity:
         raise StudyError(
             f"{source}: no column tells its networks apart; expected name, depth, width, skip, … beside val_accuracy"
@@ -101,7 +101,7 @@ def of_table(
     axes = varying(
         networks,
         [
-            key
+            str(key)
             for key in networks
             if key not in ("network", "name", *COSTS)
             and (key in described or not pd.api.types.is_float_dtype(networks[key]))  # a measure, and no choice
@@ -124,7 +124,7 @@ def _without_measurements(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]
     """Leave out columns of numbers that differ between the seeds of what is one network by all others."""
     known = {"name", *axes_of(Architecture()), *COSTS, *_PER_SEED}
     measured = [
-        key
+        str(key)
         for key in table
         if key not in known and pd.api.types.is_float_dtype(table[key]) and not (table[key] == table[key].round()).all()
     ]

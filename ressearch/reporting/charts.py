@@ -363,7 +363,7 @@ def error_distribution(
     table, axes = seeds_of(trials, y), _axes(ax)
     keys = _network_key(table, {y}) + ([hue] if hue else [])
     means = table.groupby(keys, as_index=False, dropna=False)[y].mean() if keys else table
-    groups = _groups(means, hue)
+    groups = _groups(pd.DataFrame(means), hue)
     chosen = palette or colours([name for name, _ in groups])
     for name, group in groups:
         error = np.sort(1 - group[y].to_numpy(dtype=float))
@@ -427,12 +427,13 @@ def learning_curves(
     means = curves.groupby(["trial", "epoch"])[y].agg(["mean", "min", "max"]).reset_index()
     shown = list(highlight) or list(dict.fromkeys(means["trial"]))
     ramp = colours([str(one) for one in shown]) if len(shown) <= 9 else {}
-    for trial, line in means.groupby("trial"):
+    grouped: list[tuple[Any, pd.DataFrame]] = list(means.groupby("trial"))
+    for trial, line in grouped:
         if trial not in shown:
             axes.plot(line["epoch"], line["mean"], color=SOFT, linewidth=0.7, alpha=0.35, zorder=1)
             continue
         colour = ramp.get(str(trial), INK)
-        label = (labels or {}).get(int(str(trial)), f"trial {trial}")
+        label = (labels or {}).get(int(trial), f"trial {trial}")
         axes.plot(line["epoch"], line["mean"], color=colour, linewidth=1.7, label=label, zorder=3)
         axes.fill_between(line["epoch"], line["min"], line["max"], color=colour, alpha=0.13, linewidth=0)
     axes.set_xlabel("epoch")

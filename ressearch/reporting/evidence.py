@@ -74,7 +74,7 @@ class Evidence:
 
     def _by_network(self, column: str) -> dict[int, np.ndarray]:
         values = self.replicates[column].to_numpy(dtype=float)
-        places = self.replicates.groupby("network", sort=False).indices
+        places: dict[Any, Any] = self.replicates.groupby("network", sort=False).indices
         return {int(network): values[place] for network, place in places.items()}
 
     @cached_property
@@ -87,7 +87,9 @@ class Evidence:
         """Return the mean accuracies of some networks, with the variances that describe them."""
         scores = self.train_scores if of_training else self.scores
         correct = None if of_training else self._correct_of(networks)
-        return means_of([scores[one] for one in networks], correct, 0.0 if self.examples is None else 1 / self.examples)
+        return means_of(
+            [scores[one].tolist() for one in networks], correct, 0.0 if self.examples is None else 1 / self.examples
+        )
 
     def _correct_of(self, networks: Sequence[int]) -> list[np.ndarray] | None:
         found = []
@@ -149,7 +151,8 @@ def of_results(results: Results) -> Evidence:
     run = results.run
     trials = results.phase("search").trials
     trials = trials[trials["status"] == Status.COMPLETED]
-    described = [axes_of(architecture_of(row)) for row in trials.to_dict("records")]
+    rows: list[Any] = trials.to_dict("records")
+    described = [axes_of(architecture_of(row)) for row in rows]
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):
         networks[key] = trials[key].to_numpy()

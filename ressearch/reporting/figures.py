@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import seaborn as sns
@@ -82,7 +83,7 @@ def plot(
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the report's look within the block."""
-    settings = {
+    settings: dict[Any, Any] = {
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": SOFT,
@@ -113,7 +114,7 @@ def drawn(panel_drawers: Sequence[Draw]) -> Figure:
 _TAG = "networks:"
 
 
-def tag(marks: PathCollection, networks: Sequence[int]) -> None:
+def tag(marks: PathCollection, networks: Iterable[int]) -> None:
     """Note which networks points are, in order, so that a page can tell which one a reader points at."""
     marks.set_gid(_TAG + ",".join(str(int(one)) for one in networks))
 

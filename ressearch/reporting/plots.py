@@ -409,7 +409,8 @@ def learning_curve_panels(results: Results) -> Plot | None:
             else f"trial {trial}, depth {ours.loc[trial, 'depth']}"
             for trial in shown
         }
-        shown.sort(key=lambda trial: int(ours.loc[trial, "depth"]))
+        depths = dict(zip(ours.index, ours["depth"].tolist(), strict=True))
+        shown.sort(key=lambda trial: depths[trial])
         curves = results.curves[results.curves["trial"].isin([*shown, *others])]
 
         def draw(axes: Axes) -> None:
@@ -436,8 +437,9 @@ def learning_curve_panels(results: Results) -> Plot | None:
 
 
 def _curve_label(trials: pd.DataFrame, trial: int) -> str:
-    orders = trials["norm_order"].nunique() > 1 and trials.loc[trial, "norm_order"] == "pre"
-    return f"depth {trials.loc[trial, 'depth']}{', pre-activation' if orders else ''}"
+    row: Any = trials.loc[trial]
+    orders = trials["norm_order"].nunique() > 1 and row["norm_order"] == "pre"
+    return f"depth {row['depth']}{', pre-activation' if orders else ''}"
 
 
 def _curve_sentence(trials: pd.DataFrame, means: pd.DataFrame) -> str:

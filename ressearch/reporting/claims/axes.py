@@ -64,7 +64,7 @@ def terms_of(evidence: Evidence) -> list[Term]:
         if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
             control = control_of(values.astype(str))
             for value in sorted(set(values.astype(str)) - {str(control)}):
-                column = (values.astype(str) == value).to_numpy(dtype=float)
+                column = np.array([1.0 if one == value else 0.0 for one in values.astype(str)])
                 if min(column.sum(), len(column) - column.sum()) >= 2:
                     found.append(Term(axis, value, control, f"{value} instead of {control}", column))
         elif values.isna().any():
@@ -110,7 +110,7 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
         subject |= {"value": term.value, "against": term.against}
     said = _axis_words(term)
     if fit.inflation[place] > _CONFOUNDED:
-        correlations = np.abs(np.nan_to_num(np.corrcoef(columns[:, 1:], rowvar=False))[place - 1])
+        correlations = np.abs(np.nan_to_num(np.atleast_2d(np.corrcoef(columns[:, 1:], rowvar=False)))[place - 1])
         correlations[place - 1] = -1
         rival = terms[int(correlations.argmax())].axis.replace("_", " ") if len(terms) > 1 else "the constant"
         return Claim(
