@@ -84,7 +84,7 @@ def of_table(
     networks = table.assign(network=number).drop_duplicates("network")[["network", *identity]].reset_index(drop=True)
     networks = _plain_types(with_options(networks))
     if "name" not in networks:
-        told = varying(networks, [key for key in networks if key != "network"]) or tuple(identity)
+        told = varying(networks, [str(key) for key in networks if key != "network"]) or tuple(identity)
         networks.insert(1, "name", [_name(row, told) for row in networks.to_dict("records")])
     replicates = table.assign(network=number)
     if "seed" not in replicates:
