@@ -36,6 +36,7 @@ KINDS = {
     "samplers",
     "schedulers",
     "plots",
+    "analyses",
     "loggers",
 }
 for home in HOMES:
@@ -244,4 +245,4 @@ def test_what_a_plugin_imports_of_the_package_stays_the_packages_own_if_the_plug
         "print(SAMPLERS.entry('tpe').source, len(figures.PLOTS), figures.PLOTS.entry('depth_accuracy').source)\n"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, text=True, capture_output=True).stdout
-    assert said.splitlines() == ["ZeroDivisionError: division by zero", "ressearch 4 ressearch"]
+    assert said.splitlines() == ["ZeroDivisionError: division by zero", "ressearch 6 ressearch"]

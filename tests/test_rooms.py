@@ -21,7 +21,7 @@ ROOMS: dict[str, set[str]] = {
 }
 """Which other rooms each may import. All may import what lies outside the rooms but `FACES`, which import all."""
 
-FACES = {"export", "cli", "testing", "__main__", "__init__"}
+FACES = {"export", "cli", "plots", "testing", "__main__", "__init__"}
 """What stands before the rooms."""
 
 

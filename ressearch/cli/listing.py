@@ -39,6 +39,9 @@ KINDS = {
     "samplers": Kind("ressearch.search.samplers:SAMPLERS", "who proposes the next network: search.sampler"),
     "schedulers": Kind("ressearch.search.schedulers:SCHEDULERS", "who stops trials early: search.scheduler"),
     "plots": Kind("ressearch.reporting.figures:PLOTS", "figures of a report", ("ressearch.reporting.plots",)),
+    "analyses": Kind(
+        "ressearch.reporting.claims.claim:ANALYSES", "what a report claims", ("ressearch.reporting.claims",)
+    ),
     "loggers": Kind("ressearch.search.loggers:LOGGERS", "other tools that watch a study: loggers"),
 }
 """Every kind, with where its registry is; nothing of it is imported before it is asked for."""

@@ -19,7 +19,7 @@ from ressearch.errors import RessearchError, StudyError, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import cost
 from ressearch.networks.presets import presets
-from ressearch.reporting.evidence import COSTS, Evidence, axes_of, varying, with_options
+from ressearch.reporting.evidence import COSTS, Evidence, axes_of_architecture, varying, with_options
 
 FORMATS = (".csv", ".tsv", ".parquet")
 
@@ -97,7 +97,7 @@ def of_table(
             "for each network and seed (and epoch)"
         )
     kept = ["network", "seed", *(key for key in RESULTS if key in replicates)]
-    described = set(axes_of(Architecture()))
+    described = set(axes_of_architecture(Architecture()))
     axes = varying(
         networks,
         [
@@ -122,7 +122,7 @@ def of_table(
 
 def _without_measurements(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Leave out columns of numbers that differ between the seeds of what is one network by all others."""
-    known = {"name", *axes_of(Architecture()), *COSTS, *_PER_SEED}
+    known = {"name", *axes_of_architecture(Architecture()), *COSTS, *_PER_SEED}
     measured = [
         str(key)
         for key in table
@@ -210,7 +210,7 @@ def _described(table: pd.DataFrame, input_shape: tuple[int, ...]) -> pd.DataFram
     for name in table["name"].dropna().astype(str).unique():
         try:
             architecture = Architecture.preset(name) if name in known else Architecture.from_name(name)
-            found[name] = {**axes_of(architecture), **_cost(architecture, input_shape)}
+            found[name] = {**axes_of_architecture(architecture), **_cost(architecture, input_shape)}
         except RessearchError:
             continue
     if len(found) < table["name"].nunique():  # of some alone the fields would tell networks apart that nothing does

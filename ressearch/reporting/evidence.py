@@ -7,7 +7,7 @@ obtained elsewhere; claims, figures and tables are computed from it alone, so th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from ressearch.networks.architecture import Architecture
 from ressearch.reporting.statistics.means import Means, means_of
 from ressearch.results import Results
 from ressearch.results.ranking import Objective
-from ressearch.results.schema import architecture_of
+from ressearch.results.schema import architecture_columns
 from ressearch.results.status import Status
 
 COSTS = ("params", "macs", "activations")
@@ -101,7 +101,7 @@ class Evidence:
         return found if found else None
 
 
-_SHAPE = (
+_CHOICES = (
     "block",
     "skip",
     "norm_order",
@@ -115,18 +115,38 @@ _SHAPE = (
 )
 
 
-def axes_of(architecture: Architecture) -> dict[str, Any]:
-    """Return what tells an architecture from others, as single values: depth, the first stage's width, and choices."""
-    values: dict[str, Any] = {"depth": architecture.depth, "width": architecture.widths[0]}
-    for key in (*_SHAPE, "bottleneck_ratio", "group_width", "se_ratio", "se_position", "head_width"):
-        value = getattr(architecture, key)
-        values[key] = ".".join(map(str, value)) if isinstance(value, tuple) else value
-    values["skip_options"] = ", ".join(f"{key}={value:g}" for key, value in architecture.skip_options)
-    values["strides"] = ".".join(map(str, architecture.strides))
-    first = architecture.widths[0]
-    values["widening"] = ".".join(f"{width / first:.3g}" for width in architecture.widths)
-    values["stem_width"] = None if architecture.stem_width == first else architecture.stem_width
+def axes_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells a network from others, as single values: depth, the first stage's width, and choices.
+
+    Args:
+        row: of the trial table, or the columns that an architecture has in it; reading them needs no plugin.
+    """
+    widths, strides = (tuple(int(one) for one in row[key]) for key in ("widths", "strides"))
+    values: dict[str, Any] = {"depth": int(row["depth"]), "width": widths[0]}
+    for key in (*_CHOICES, "bottleneck_ratio", "group_width", "se_ratio", "se_position", "head_width"):
+        if key in row:
+            values[key] = _single(row[key])
+    options = json.loads(row.get("skip_options") or "{}")
+    values["skip_options"] = ", ".join(f"{key}={value:g}" for key, value in options.items())
+    values["strides"] = ".".join(map(str, strides))
+    values["widening"] = ".".join(f"{width / widths[0]:.3g}" for width in widths)
+    stem = row.get("stem_width")
+    values["stem_width"] = None if stem is None or stem != stem or int(stem) == widths[0] else int(stem)
     return values
+
+
+def axes_of_architecture(architecture: Architecture) -> dict[str, Any]:
+    """Return the same of an architecture."""
+    return axes_of({"depth": architecture.depth, **architecture_columns(architecture)})
+
+
+def _single(value: Any) -> Any:
+    """Return a column's value as one that can be compared: what is one per stage as text, nothing as None."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return _single(value[0]) if len(value) == 1 else ".".join(f"{one:g}" for one in value)
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def varying(networks: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...]:
@@ -152,7 +172,7 @@ def of_results(results: Results) -> Evidence:
     trials = results.phase("search").trials
     trials = trials[trials["status"] == Status.COMPLETED]
     rows: list[Any] = trials.to_dict("records")
-    described = [axes_of(architecture_of(row)) for row in rows]
+    described = [axes_of(row) for row in rows]
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):
         networks[key] = trials[key].to_numpy()

@@ -33,8 +33,8 @@ def best_table(evidence: Evidence) -> pd.DataFrame:
     intervals = [mean_interval(list(evidence.scores[int(one)])) for one in table["network"]]
     best = table[kept].assign(
         val_accuracy=[one.mean for one in intervals],
-        val_low=[max(one.low, 0.0) for one in intervals],
-        val_high=[min(one.high, 1.0) for one in intervals],
+        val_low=[one.low for one in intervals],
+        val_high=[one.high for one in intervals],
         seeds=[one.n for one in intervals],
     )
     if evidence.train_scores:
@@ -223,5 +223,7 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
         elif column in ("train_seconds", "device_seconds"):
             shown[column] = shown[column].map(lambda value: f"{value:.1f}")
         elif pd.api.types.is_float_dtype(shown[column]):
-            shown[column] = shown[column].map(lambda value: "–" if pd.isna(value) else f"{min(value, 1.0):.3f}")
+            shown[column] = shown[column].map(
+                lambda value: "–" if pd.isna(value) else f"{min(max(value, 0.0), 1.0):.3f}"
+            )
     return shown.rename(columns=lambda name: name.replace("_", " "))

@@ -44,26 +44,27 @@ def test_report_is_self_contained_and_tells_the_study(small_run: Path) -> None:
     for text in (html, markdown):
         for said in (
             "Does a tiny network learn digits?",
-            "Depth versus accuracy",
+            "What depth does",
             "Accuracy versus cost",
             "Learning curves",
             "What the study spent",
             "the test split was not used",
-            "At depth 14 the difference between identity and plain",
+            "At depth 14, identity skips reach",
             "torch",
         ):
             assert said.lower() in text.lower()
-    assert html.count("<svg") == 3
-    for name in ("depth_accuracy", "cost_accuracy", "learning_curves"):
+    figures = ("depth_accuracy", "differences", "cost_accuracy", "learning_curves")
+    assert html.count("<figure") == len(figures)
+    for name in figures:
         assert (page.parent / "figures" / f"{name}.png").stat().st_size > 5000
         assert f"figures/{name}.png" in markdown
     trials = pd.read_csv(page.parent / "tables" / "trials.csv")
     assert len(trials) == 4
     depths = pd.read_csv(page.parent / "tables" / "depths.csv")
     results = ressearch.load(small_run)
-    row = depths[(depths["skip"] == "identity") & (depths["depth"] == 14)].iloc[0]
+    row = depths[(depths["line"] == "identity skips") & (depths["depth"] == 14)].iloc[0]
     seeds = results.trials.set_index("trial").loc[row["trial"], "seed_val_accuracies"]
-    assert row["mean"] == pytest.approx(np.mean(seeds))
+    assert row["val_accuracy"] == pytest.approx(np.mean(seeds))
 
 
 def test_report_needs_a_study(tmp_path: Path) -> None:
@@ -89,7 +90,13 @@ def test_a_report_that_was_interrupted_is_made_anew_and_leaves_nothing(
     (small_run / "report" / ".unfinished" / "figures").mkdir(parents=True)  # as a kill leaves it
     monkeypatch.setattr(page, "_write_files", real)
     first = ressearch.report(small_run)
-    assert sorted(one.name for one in first.parent.iterdir()) == ["figures", "report.html", "report.md", "tables"]
+    assert sorted(one.name for one in first.parent.iterdir()) == [
+        "claims.json",
+        "figures",
+        "report.html",
+        "report.md",
+        "tables",
+    ]
     text = first.read_text()
     monkeypatch.setattr(page, "_write_files", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -23,10 +23,9 @@ def older(tmp_path: Path) -> Path:
 
 def test_a_report_has_the_same_numbers(older: Path) -> None:
     ressearch.report(older / "search")
-    tables = sorted((older / "search" / "report" / "tables").iterdir())
-    assert [one.name for one in tables] == sorted(one.name for one in (DATA / "search_tables").iterdir())
-    for table in tables:
-        pd.testing.assert_frame_equal(pd.read_csv(table), pd.read_csv(DATA / "search_tables" / table.name))
+    for then in sorted((DATA / "search_tables").iterdir()):
+        before, now = pd.read_csv(then), pd.read_csv(older / "search" / "report" / "tables" / then.name)
+        pd.testing.assert_frame_equal(now[list(before.columns)], before)
 
 
 def test_the_pick_is_the_same(older: Path) -> None:
