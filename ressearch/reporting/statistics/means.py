@@ -47,7 +47,8 @@ class Means:
         variance: over the seeds of one network, of one seed's score, shape (G,); NaN where nothing says what it is.
         own_freedom: the degrees of freedom of each network's own variance, seeds - 1, shape (G,).
         sharing: row g holds the weights with which the networks' own variances make up that of network g, (G, G).
-        examples: covariance of the means that comes from the choice of examples, shape (G, G); zeros if not known.
+        examples: covariance of the means that comes from the choice of examples and stays with any number of seeds,
+            shape (G, G); zeros if not known. That each seed errs on other examples is part of `variance`.
         examples_freedom: its degrees of freedom; infinite if not known.
     """
 
@@ -215,10 +216,7 @@ def means_of(
         sharing[one, near] = (count[near] - 1) / (count[near] - 1).sum()
     examples, freedom = np.zeros((len(mean), len(mean))), np.inf
     if correct is not None:
-        examples, interaction = _example_covariance(correct)
-        freedom = correct[0].shape[1] - 1.0
-        # A seed's score varies also because each seed errs on other examples: counted with the examples, not twice.
-        variance = np.maximum(variance - interaction, 0.0)
+        examples, freedom = _example_covariance(correct), correct[0].shape[1] - 1.0
     return Means(mean, count, variance, np.maximum(count - 1, 0.0), sharing, examples, freedom)
 
 
@@ -347,20 +345,21 @@ def _bartlett_null(freedom: tuple[int, ...]) -> Floats | None:
     return np.sort(_bartlett(drawn, dof))
 
 
-def _example_covariance(correct: Sequence[npt.NDArray[np.bool_]]) -> tuple[Floats, Floats]:
-    """Return the covariance of the means from examples, and the variance of one seed's score from erring elsewhere."""
+def _example_covariance(correct: Sequence[npt.NDArray[np.bool_]]) -> Floats:
+    """Return the covariance of the means from examples, without what comes from each seed erring on other ones.
+
+    That part is in the variance over seeds already, and stays there: taken off it instead, what is left of the variance
+    of two or three seeds is zero too often, and intervals too short.
+    """
     share = np.stack([one.mean(axis=0) for one in correct])
     examples = share.shape[1]
     covariance = np.atleast_2d(np.cov(share)) / examples
-    interaction = []
-    for one, mean in zip(correct, share, strict=True):
+    for at, (one, mean) in enumerate(zip(correct, share, strict=True)):
         seeds = len(one)
-        if seeds < 2:
-            interaction.append(0.0)
-            continue
-        residual = one - mean - (one.mean(axis=1, keepdims=True) - mean.mean())
-        interaction.append(float((residual**2).sum() / ((seeds - 1) * (examples - 1))) / examples)
-    return covariance, np.array(interaction)
+        if seeds > 1:
+            residual = one - mean - (one.mean(axis=1, keepdims=True) - mean.mean())
+            covariance[at, at] -= float((residual**2).sum()) / ((seeds - 1) * (examples - 1) * examples * seeds)
+    return covariance
 
 
 def _freedom(sharing: Floats, variance: Floats, own: Floats, of_examples: Floats, examples_freedom: float) -> Floats:
