@@ -202,13 +202,14 @@ def means_of(
         correct: of each network, which examples its seeds had right, shape (seeds, examples); the same examples in
             the same order for all. None: the choice of examples is not covered.
         resolution: the step between scores that can be told apart, 1/examples: variances are not taken for smaller
-            than its rounding error.
+            than its rounding error. 0 if not known: it is then taken from the scores where a network's are all equal.
     """
     values = [np.asarray(one, dtype=float) for one in scores]
     mean = np.array([one.mean() for one in values])
     count = np.array([len(one) for one in values], dtype=float)
-    own = np.array([one.var(ddof=1) if len(one) > 1 else np.nan for one in values])
-    own = np.where(np.isnan(own), np.nan, np.maximum(own, resolution**2 / 12))
+    own = np.array([one.var(ddof=1) * (np.ptp(one) > 0) if len(one) > 1 else np.nan for one in values])
+    step = resolution or (_step(np.concatenate(values)) if (own == 0).any() else 0.0)
+    own = np.where(np.isnan(own), np.nan, np.maximum(own, step**2 / 12))
     variance, _, groups = seed_variances(mean, own, count - 1)
     sharing = np.eye(len(mean))
     for one, near in groups.items():
@@ -218,6 +219,13 @@ def means_of(
     if correct is not None:
         examples, freedom = _example_covariance(correct), correct[0].shape[1] - 1.0
     return Means(mean, count, variance, np.maximum(count - 1, 0.0), sharing, examples, freedom)
+
+
+def _step(scores: Floats) -> float:
+    """Return the least gap between scores, 0 if there is none: what they were rounded to, or a little more."""
+    gaps = np.diff(np.unique(scores))
+    gaps = gaps[gaps > 1e-9]
+    return float(gaps.min()) if len(gaps) else 0.0
 
 
 def seed_variances(
