@@ -115,7 +115,7 @@ class Contrasts:
 
     def p(self, two_sided: bool = True) -> Floats:
         """Return the p-value of each alone: of «it is zero», or (one-sided) of «it is not above zero»."""
-        return _p(self.estimate, self.of_seeds + self.of_examples, self.freedom, two_sided)
+        return _tail(_ratio(self.estimate, self.of_seeds + self.of_examples), self.freedom, two_sided)
 
     def reach(self, level: float = 0.05) -> Floats:
         """Return the half-widths of intervals that each miss its value with probability `level`."""
@@ -142,8 +142,10 @@ class Contrasts:
             of_examples = np.broadcast_to(self.of_examples[part], of_seeds.shape)
             sharing = per_seed[part] @ means.sharing
             dof = _freedom_of_draws(sharing, drawn, means.own_freedom, of_seeds, of_examples, means.examples_freedom)
-            values = _p(noise @ self.weights[part].T, of_seeds + of_examples, dof, two_sided)
-            least = np.minimum(least, np.nan_to_num(values, nan=1.0).min(axis=1))
+            ratio = _ratio(noise @ self.weights[part].T, of_seeds + of_examples)
+            clearest = np.nan_to_num(_deviate(ratio, dof, two_sided), nan=-np.inf).argmax(axis=1)[:, None]
+            chosen = (np.take_along_axis(one, clearest, axis=1)[:, 0] for one in (ratio, dof))
+            least = np.minimum(least, np.nan_to_num(_tail(*chosen, two_sided), nan=1.0))
         return np.sort(least)
 
 
@@ -390,14 +392,23 @@ def _satterthwaite(of_seeds: Floats, squares: Floats, of_examples: Floats, examp
     return np.divide(total, squares, out=np.full_like(total, 1e9), where=squares > 0).clip(1.0, 1e9)
 
 
-def _p(estimate: Floats, variance: Floats, freedom: Floats, two_sided: bool) -> Floats:
+def _ratio(estimate: Floats, variance: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(
             variance > 0, estimate / np.sqrt(variance), np.where(estimate == 0, 0.0, np.sign(estimate) * 1e9)
         )
-    ratio = np.where(np.isnan(variance), np.nan, ratio)
+    return np.where(np.isnan(variance), np.nan, ratio)
+
+
+def _tail(ratio: Floats, freedom: Floats, two_sided: bool) -> Floats:
     tail = special.stdtr(freedom, -np.abs(ratio) if two_sided else -ratio)
     return np.asarray(2 * tail if two_sided else tail)
+
+
+def _deviate(ratio: Floats, freedom: Floats, two_sided: bool) -> Floats:
+    """Return nearly the normal deviate of the same tail (Wallace 1959): it orders p-values at a tenth of their cost."""
+    size = (8 * freedom + 1) / (8 * freedom + 3) * np.sqrt(freedom * np.log1p(ratio**2 / freedom))
+    return np.asarray(size if two_sided else np.copysign(size, ratio))
 
 
 def _root(covariance: Floats) -> Floats:
