@@ -1,9 +1,9 @@
 """How error falls with scale: error = c + a·x^(-b), by variable projection.
 
-For a given exponent b the model is linear in c and a, so the best c and a not below zero are found exactly (non-negative
-least squares); b is searched on a grid. No starting value is guessed, where fits from starting values went wrong in
-published scaling laws (Besiroglu et al. 2024; Li et al. 2025). Intervals are profile likelihood ones: the values of a
-parameter at which the best fit is not worse than an F-test allows (Bates and Watts 1988, section 6.1).
+For a given exponent b the model is linear in c and a, so the best c and a not below zero are found exactly (by
+non-negative least squares); b is searched on a grid. No starting value is guessed, where fits from starting values went
+wrong in published scaling laws (Besiroglu et al. 2024; Li et al. 2025). Intervals are profile likelihood ones: the
+values of a parameter at which the best fit is not worse than an F-test allows (Bates and Watts 1988, section 6.1).
 """
 
 from __future__ import annotations
