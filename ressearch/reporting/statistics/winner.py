@@ -26,8 +26,8 @@ _PARSIMONY = 3.0
 """Log-likelihood by which the nonparametric distribution has to be ahead of the normal one to weigh as much."""
 
 _LEAST = 1.1
-"""The error of the best network's estimate is at least this many times its mean's: posterior errors leave out what is not
-known of a fitted distribution, and with 0.9 intervals hold in 92 % of cases (`benchmarks/planted_truth.py`)."""
+"""The error of the best network's estimate is at least this many times its mean's: posterior errors leave out what is
+not known of a fitted distribution, and with 0.9 intervals hold in 92 % of cases (`benchmarks/planted_truth.py`)."""
 
 
 @dataclass(frozen=True)
