@@ -144,8 +144,8 @@ class Contrasts:
             dof = _freedom_of_draws(sharing, drawn, means.own_freedom, of_seeds, of_examples, means.examples_freedom)
             ratio = _ratio(noise @ self.weights[part].T, of_seeds + of_examples)
             clearest = np.nan_to_num(_deviate(ratio, dof, two_sided), nan=-np.inf).argmax(axis=1)[:, None]
-            chosen = (np.take_along_axis(one, clearest, axis=1)[:, 0] for one in (ratio, dof))
-            least = np.minimum(least, np.nan_to_num(_tail(*chosen, two_sided), nan=1.0))
+            ratio, dof = (np.take_along_axis(one, clearest, axis=1)[:, 0] for one in (ratio, dof))
+            least = np.minimum(least, np.nan_to_num(_tail(ratio, dof, two_sided), nan=1.0))
         return np.sort(least)
 
 
@@ -363,7 +363,7 @@ def _example_covariance(correct: Sequence[npt.NDArray[np.bool_]]) -> Floats:
     """
     share = np.stack([one.mean(axis=0) for one in correct])
     examples = share.shape[1]
-    covariance = np.atleast_2d(np.cov(share)) / examples
+    covariance: Floats = np.atleast_2d(np.cov(share)) / examples
     for at, (one, mean) in enumerate(zip(correct, share, strict=True)):
         seeds = len(one)
         if seeds > 1:

@@ -30,7 +30,7 @@ class Fit:
     def contrast(self, weights: Floats) -> tuple[float, float, float]:
         """Return a combination of coefficients, its standard error, and the p-value of «it is zero»."""
         value = float(weights @ self.estimate)
-        error = float(np.sqrt(max(weights @ self.covariance @ weights, 0.0)))
+        error = float(np.sqrt(max(float(weights @ self.covariance @ weights), 0.0)))
         if error == 0:
             return value, 0.0, 1.0 if value == 0 else 0.0
         return value, error, float(2 * stats.t.sf(abs(value) / error, self.freedom))
