@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from ressearch.reporting.statistics.power_law import fit, flatness
+from ressearch.reporting.statistics.power_law import fit, flatness, smooth_variance
 
 SIZES = np.array([8.0, 14, 26, 50, 98, 194])
 
@@ -82,3 +82,25 @@ def test_the_exponent_and_the_floor_are_within_their_intervals() -> None:
         found = fit(SIZES, planted(noise=0.003, seed=seed), np.ones(6))
         held.append(found.exponent_low <= 0.7 <= found.exponent_high and found.floor_low <= 0.05 <= found.floor_high)
     assert np.mean(held) >= 0.7
+
+
+def test_equal_variances_are_smoothed_to_nearly_their_mean() -> None:
+    found = smooth_variance(planted(), np.full(6, 2e-5), np.full(6, 20.0))
+    assert found == pytest.approx(np.full(6, 2e-5), rel=0.1)
+
+
+def test_variances_that_follow_a_power_of_the_error_stay_what_they_are() -> None:
+    errors = planted()
+    assert smooth_variance(errors, 3e-4 * errors, np.full(6, 2.0)) == pytest.approx(3e-4 * errors)
+    assert smooth_variance(errors, 3e-4 * errors**2, np.full(6, 500.0)) == pytest.approx(3e-4 * errors**2, rel=0.02)
+
+
+def test_a_variance_that_is_small_by_chance_and_one_that_is_not_known_become_like_their_neighbours() -> None:
+    errors, own = planted(), np.array([3e-5, 0.0, 2e-5, np.nan, 1e-5, 1e-5])
+    found = smooth_variance(errors, own, np.array([2.0, 2, 2, 0, 2, 2]))
+    assert (np.diff(found) < 0).all()
+    assert found.max() < 10 * found.min()
+
+
+def test_scores_without_any_variance_weigh_alike() -> None:
+    assert smooth_variance(planted(), np.zeros(6), np.full(6, 2.0)).tolist() == [1] * 6
