@@ -16,8 +16,8 @@ import numpy as np
 from ressearch.reporting.statistics.means import Family, Floats, Means
 
 LEVEL = 0.04
-"""Of the tests: with unequal variances and two or three seeds the simulated family errs up to a fifth more often than it
-says (`benchmarks/planted_truth.py`), so that 0.04 holds 5 %."""
+"""Of the tests: with unequal variances and two or three seeds the simulated family errs up to a fifth more often than
+it says (`benchmarks/planted_truth.py`), so that 0.04 holds 5 %."""
 
 _EVERY_RUN = 8
 """Depths up to which every run is a contrast; with more, single depths and the runs that reach an end are."""

@@ -1,9 +1,9 @@
 """How error falls with scale: error = c + a·x^(-b), by variable projection.
 
-For a given exponent b the model is linear in c and a, so the best c and a not below zero are found exactly (non-negative
-least squares); b is searched on a grid. No starting value is guessed, where fits from starting values went wrong in
-published scaling laws (Besiroglu et al. 2024; Li et al. 2025). Intervals are profile likelihood ones: the values of a
-parameter at which the best fit is not worse than an F-test allows (Bates and Watts 1988, section 6.1).
+For a given exponent b the model is linear in c and a, so the best c and a not below zero are found exactly (by
+non-negative least squares); b is searched on a grid. No starting value is guessed, where fits from starting values went
+wrong in published scaling laws (Besiroglu et al. 2024; Li et al. 2025). Intervals are profile likelihood ones: the
+values of a parameter at which the best fit is not worse than an F-test allows (Bates and Watts 1988, section 6.1).
 """
 
 from __future__ import annotations
@@ -106,6 +106,38 @@ def fit(x: Floats, error: Floats, variance: Floats, confidence: float = 0.95) ->
         misfit,
         freedom,
     )
+
+
+def smooth_variance(error: Floats, own: Floats, freedom: Floats) -> Floats:
+    """Return variances over seeds that follow a power of the error, for weights.
+
+    The variance of two or three seeds is too rough a weight: one that is small by chance decides the fit, and intervals
+    hold in 80 % of cases (`benchmarks/planted_truth.py`). The power is fitted by gamma quasi-likelihood (McCullagh and
+    Nelder 1989, chapter 8) and drawn towards 1, that of a count of rare errors, as by a normal prior of deviation 1.
+
+    Args:
+        error: of each network, shape (G,).
+        own: variances over each network's seeds, shape (G,); NaN for one seed.
+        freedom: their degrees of freedom, seeds - 1, shape (G,), at least one above zero.
+    """
+    known = freedom > 0
+    logs = np.log(np.maximum(error, 1e-4))
+    logs = logs - np.average(logs[known], weights=freedom[known])
+    columns, weight = np.column_stack([np.ones(known.sum()), logs[known]]), freedom[known] / 2
+    mean = float(np.average(own[known], weights=weight))
+    if mean <= 0:
+        return np.ones(len(error))
+    scaled, prior = own[known] / mean, np.diag([0.0, 1.0])
+    found = np.array([0.0, 0.0])
+    for _ in range(50):
+        surplus = scaled * np.exp(-np.clip(columns @ found, -30, 30)) - 1
+        slope = columns.T @ (weight * surplus) - prior @ (found - 1)
+        step = np.linalg.solve((columns.T * weight) @ columns + prior, slope)
+        step *= min(1.0, 1 / float(np.abs(step).max() + 1e-300))
+        found = found + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return np.asarray(mean * np.exp(found[0] + found[1] * logs))
 
 
 def _edge(profile: Callable[[float], float], inside: float, outside: float, bound: float) -> float:
