@@ -13,7 +13,7 @@ import torch
 
 from ressearch import registry as names
 from ressearch.data import DATASETS, Dataset, Options, from_arrays, load_dataset, load_or_declare, registry
-from ressearch.data.registry import Declared, DatasetType, dataset, describe_images, find, keep_in_memory, missing
+from ressearch.data.registry import DatasetType, Declared, dataset, describe_images, find, keep_in_memory, missing
 from ressearch.errors import DataError, MissingDataError, RegistryError
 
 DECLARED = Declared("Shapes (Nobody 2026)", (3, 4, 5), ("round", "square"), (3, 1), (0, 2))

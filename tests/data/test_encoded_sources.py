@@ -310,5 +310,5 @@ def test_damaged_parquet_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest
         with monkeypatch.context() as patched:
             patched.setattr(pq, "ParquetFile", fails)
             assert refusal(Rows, [file], "image") == said + text
-    with pytest.raises(DataError, match="^as it is$"), opened_parquet(file):
+    with pytest.raises(DataError, match=r"^as it is$"), opened_parquet(file):
         raise DataError("as it is")

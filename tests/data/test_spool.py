@@ -1,4 +1,4 @@
-"""Arrays in files that processes map: when they are, what is left afterwards, and what a mapped file is told apart by."""
+"""Arrays in files that processes map: when they are, what is left afterwards, how another file is told apart."""
 
 from __future__ import annotations
 
