@@ -30,7 +30,7 @@ class Rows:
     """A split: columns of values, and what the library says of them."""
 
     def __init__(self, features: dict[str, Any] | None = None, **columns: list[Any]) -> None:
-        self.columns, self.features = columns, {name: None for name in columns} | (features or {})
+        self.columns, self.features = columns, dict.fromkeys(columns) | (features or {})
         self.column_names = list(columns)
         self._fingerprint = f"{sorted(columns)}"
         self.is_arrow = False
