@@ -87,6 +87,10 @@ def test_cutout_blanks_a_square_of_half_the_height(centre: tuple[int, int], rows
     assert np.array_equal(erased(IMAGE, Cutout().apply(IMAGE, draws)), box(rows, columns))
     tiny = torch.ones(1, 2, 1, 1)
     assert Cutout().apply(tiny, (torch.tensor([0]), torch.tensor([0]))).sum() == 0  # at least one pixel
+    three = torch.ones(1, 1, 3, 3)
+    assert Cutout().apply(three, (torch.tensor([1]), torch.tensor([1]))).tolist() == [
+        [[[1, 1, 1], [1, 0, 1], [1, 1, 1]]]
+    ]
     down, right = Cutout().draw(2000, (1, 5, 6), seeded())
     assert (down.unique().tolist(), right.unique().tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])
 

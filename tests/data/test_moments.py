@@ -61,6 +61,10 @@ def test_blocks_are_of_as_many_examples_as_the_cache_holds_numbers_of(monkeypatc
         sizes.clear()
         moments(torch.from_numpy(POOLS["pixels"]), SOME)  # 60 numbers an example
         assert sizes == wanted
+    monkeypatch.setattr(room, "_BLOCK", 2)
+    sizes.clear()
+    moments(torch.arange(5.0).view(5, 1), torch.arange(5))
+    assert sizes == [2, 2, 1]
 
 
 def test_a_constant_has_deviation_1_and_one_example_too() -> None:

@@ -225,7 +225,13 @@ def test_tables_of_no_inputs_are_refused_with_row_and_column(
     assert str(refused.value) == f"w: {message}"
 
 
-def test_texts_of_which_half_are_columnsare_texts_and_256_of_them_fit(tmp_path: Path) -> None:
+def test_a_label_that_is_no_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read_table([write(tmp_path / "t.parquet", size=[1], kind=[2])], "kinds", "w")
+    assert str(refused.value) == "w: data.label: no column 'kinds'; did you mean 'kind'?"
+
+
+def test_texts_of_which_half_are_columns_are_texts_and_256_of_them_fit(tmp_path: Path) -> None:
     half = write(tmp_path / "h.parquet", a=["1", "x"], y=[0, 1])
     assert read_table([half], None, "w")[0].tolist() == [[1, 0], [0, 1]]
     many = write(tmp_path / "m.parquet", a=[f"t{one}" for one in range(256)], y=[0] * 256)
