@@ -148,8 +148,8 @@ class RandomErasing(Augmentation):
         """Blank the rectangles."""
         chosen, area, ratio, down, right = draws
         rows, columns = inputs.shape[2:]
-        height = (area * rows * columns * ratio).sqrt().clamp(1, rows).round()
-        width = (area * rows * columns / ratio).sqrt().clamp(1, columns).round()
+        height = (area * rows * columns * ratio).sqrt().clamp(min=1).round()
+        width = (area * rows * columns / ratio).sqrt().clamp(min=1).round()
         boxes = _boxes((down * (rows - height)).round(), (right * (columns - width)).round(), height, width, inputs)
         return inputs.masked_fill(boxes & chosen.view(-1, 1, 1, 1), 0.0)
 

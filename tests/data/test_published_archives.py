@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import sys
 import tarfile
 import warnings
 from pathlib import Path
@@ -224,12 +225,13 @@ def test_odd_errors_of_what_unpacks_are_damage_in_one_line(
     assert refusal(read_cifar, tmp_path / "a", "labels") == f"{tmp_path / 'a'}: damaged, or no CIFAR archive: {said}"
 
 
-def test_pickles_of_either_numpy_are_read_and_of_nothing_else() -> None:
+def test_pickles_of_either_numpy_are_read_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(module: str, name: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy 2 warns of the old module's name
             return _Plain(io.BytesIO(f"c{module}\n{name}\n.".encode())).load()
 
+    monkeypatch.setitem(sys.modules, "numpy.core.multiarray", None)  # as in a NumPy that has forgotten it
     rebuild = np.zeros(1).__reduce__()[0]
     assert loaded("numpy.core.multiarray", "_reconstruct") is rebuild
     assert loaded("numpy._core.multiarray", "_reconstruct") is rebuild
