@@ -66,7 +66,7 @@ def _uniform(count: int, generator: torch.Generator, low: float = 0.0, high: flo
 
 
 def _integers(count: int, generator: torch.Generator, high: int) -> Tensor:
-    return torch.randint(0, high, (count,), generator=generator, device=generator.device)
+    return torch.randint(high, (count,), generator=generator, device=generator.device)
 
 
 @augmentation("flip")
@@ -100,7 +100,7 @@ class Crop(Augmentation):
         count, channels, height, width = inputs.shape
         padded = functional.pad(inputs, (self._pad(height),) * 4)
         device = inputs.device
-        rows = draws[0].view(-1, 1, 1, 1) + torch.arange(height, device=device).view(1, 1, -1, 1)
+        rows = draws[0].view(-1, 1, 1, 1) + torch.arange(height, device=device).view(-1, 1)
         columns = draws[1].view(-1, 1, 1, 1) + torch.arange(width, device=device)
         images = torch.arange(count, device=device).view(-1, 1, 1, 1)
         return padded[images, torch.arange(channels, device=device).view(1, -1, 1, 1), rows, columns]

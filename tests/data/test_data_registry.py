@@ -179,6 +179,8 @@ def test_a_loader_that_fails_is_said_in_one_line(error: Exception, said: str) ->
         (two(classes=()), "has one class (none); expected at least two"),
         (two(classes=("a  long\n name" + "x" * 70,)), f"has one class (a long name{'x' * 49}); expected at least two"),
         (two(classes=("a", "b", "c", "d")), "no example of class c"),
+        (two(labels=torch.tensor([0, 3, 2, 1])), "label 2 is of no class; expected 0 to 1, one for each class"),
+        (two(labels=torch.tensor([0, 1, -2, 1])), "label -2 is of no class; expected 0 to 1, one for each class"),
     ],
 )
 def test_what_no_network_can_learn_from_is_refused(made: Any, said: str) -> None:
@@ -235,6 +237,9 @@ def test_arrays_are_found_by_their_name_in_this_process() -> None:
     assert keep_in_memory(data, "") == "memory:"
     one = from_arrays(np.zeros((2, 3)), [0, 0], "one")
     assert refusal(keep_in_memory, one) == "'memory:one': has one class (0); expected at least two"
+    three = from_arrays(np.zeros((3, 3)), [0, 1, 2], "three", classes=["a", "b"])
+    said = "'memory:three': label 2 is of no class; expected 0 to 1, one for each class"
+    assert refusal(keep_in_memory, three) == said
     assert refusal(load_dataset, "memory:one") == (
         "'memory:one': was in the memory of the process that ran the study; hand it over again: "
         "ressearch.resume(DIRECTORY, data=ressearch.data.from_arrays(...))"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,6 +103,7 @@ def test_batches_made_ahead_come_in_order_and_end_as_they_do(ending: str) -> Non
             yield at
 
     seen: list[Any] = []
+    before = set(threading.enumerate())
     ahead = _ahead(batches())
     if ending == "error":
         with pytest.raises(KeyError, match="spoilt"):
@@ -109,6 +111,7 @@ def test_batches_made_ahead_come_in_order_and_end_as_they_do(ending: str) -> Non
         assert seen == list(range(7))
         return
     for one in ahead:
+        assert all(thread.daemon for thread in set(threading.enumerate()) - before)  # none that an exit waits for
         seen.append(one)
         if ending == "left" and one == 4:
             break

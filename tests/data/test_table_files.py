@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -225,6 +226,22 @@ def test_tables_of_no_inputs_are_refused_with_row_and_column(
     assert str(refused.value) == f"w: {message}"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError(" one\ntwo"), "one"), (KeyError(), "KeyError"), (OSError("odd"), "odd")]
+)
+@pytest.mark.parametrize(("suffix", "reader"), [(".csv", "csv.read_csv"), (".parquet", "parquet.read_table")])
+def test_a_reader_that_fails_is_said_in_one_line(
+    suffix: str, reader: str, error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> Any:
+        raise error
+
+    monkeypatch.setattr(f"pyarrow.{reader}", fails)
+    with pytest.raises(DataError) as refused:
+        read_table([tmp_path / f"a{suffix}"], None, "w")
+    assert str(refused.value) == f"{tmp_path / f'a{suffix}'}: cannot be read as a table: {said}"
+
+
 def test_a_label_that_is_no_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read_table([write(tmp_path / "t.parquet", size=[1], kind=[2])], "kinds", "w")
@@ -243,6 +260,7 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read_table([one, other], None, "w")
     assert str(refused.value).startswith("w: its files have different columns: ")
+    assert "Field a " in str(refused.value)  # as Arrow says it
     twice = tmp_path / "c.csv"
     twice.write_text("a,b,b,b,y\n1,2,3,4,0\n")
     with pytest.raises(DataError, match=r"^w: column 'b' is there 3 times$"):
