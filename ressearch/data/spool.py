@@ -147,7 +147,7 @@ def _directory() -> Path:
     prefix = f"{socket.gethostname()}-"
     for other in above.glob(f"{prefix}*"):
         lock = filelock.FileLock(other / "lock")
-        with contextlib.suppress(OSError, filelock.Timeout):
+        with contextlib.suppress(OSError):  # filelock.Timeout is one
             lock.acquire(timeout=0)
             shutil.rmtree(other, ignore_errors=True)
             lock.release()

@@ -258,6 +258,13 @@ def test_data_are_normalised_once_where_they_are_few_and_by_batch_where_they_are
         assert torch.equal(data.inputs(slice(2, 5)), expected[2:5])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_batches_have_the_type_that_is_asked_for(dtype: torch.dtype) -> None:
+    data = images_of(3, dtype)
+    assert data.inputs(slice(None)).dtype == dtype
+    assert torch.equal(data.inputs(slice(None)), (data.split.load(slice(None)).to(dtype) - 0.5) / 2)
+
+
 def test_evaluation_reads_512_at_a_time_in_order() -> None:
     data = Resident(Split(torch.arange(1100.0).view(-1, 1), torch.arange(1100)), torch.zeros(1), torch.ones(1))
     seen = list(evaluation_batches(data))
