@@ -156,7 +156,7 @@ def _directory() -> Path:
     fresh = above / f".{directory.name}"
     fresh.mkdir()
     lock = filelock.FileLock(fresh / "lock")
-    lock.acquire(timeout=0)
+    lock.acquire()
     fresh.replace(directory)
     _mine = (os.getpid(), directory, lock)
     return directory

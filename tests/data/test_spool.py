@@ -168,6 +168,18 @@ def test_a_process_has_one_directory_that_its_lock_says_is_in_use(cache: Path, m
     assert third not in (mine, second)
 
 
+def test_what_cannot_be_removed_of_a_process_that_ended_is_left(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = cache / f"{socket.gethostname()}-1-dead"
+    dead.mkdir(parents=True)
+    asked: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(room.shutil, "rmtree", lambda path, ignore_errors=False: asked.append((path, ignore_errors)))
+    mine = room._directory()
+    room._end()
+    assert asked == [(dead, True), (mine, True)]
+    with filelock.FileLock(dead / "lock", timeout=0):
+        assert mine.is_dir()
+
+
 def test_only_the_process_that_made_a_file_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "f"
     file.write_bytes(b"x")
