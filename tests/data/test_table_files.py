@@ -29,6 +29,7 @@ from ressearch.errors import DataError
         (np.array([b"b", b"a"]), [1, 0], ("a", "b")),
         (np.array(["\u00e9".encode(), b"a"]), [1, 0], ("a", "\u00e9")),
         (np.array(["b", 1, "b"], dtype=object), [1, 0, 1], ("1", "b")),
+        (np.array(["b", 1.5, True], dtype=object), [2, 0, 1], ("1.5", "True", "b")),
         (np.array([7, 5], dtype=np.uint8), [1, 0], ("5", "7")),
         ([2.0**53, 0.0], [1, 0], ("0", str(2**53))),
     ],
