@@ -136,6 +136,11 @@ def test_data_are_read_once_until_their_file_changes(tmp_path: Path, monkeypatch
     assert registry._state("none") == ("none",)
     monkeypatch.chdir(tmp_path)
     assert registry._state("f") == (str(tmp_path), (1, 10))
+    colons = tmp_path / "two:colons"
+    for count, size in ((7, 1), (8, 2)):
+        colons.write_bytes(bytes(size))
+        load_dataset("mine:two:colons")
+        assert len(calls) == count
 
 
 @pytest.mark.parametrize(
