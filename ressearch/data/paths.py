@@ -156,7 +156,7 @@ def _tar_label(tar: Path, start: int, length: int, name: str, options: Options) 
         raise DataError(f"{where}: {length:,} bytes are no label")
     with tar.open("rb") as file:
         file.seek(start)
-        text = file.read(length).decode("utf-8", errors="replace").strip()
+        text = file.read(length).decode(errors="replace").strip()
     if name.lower().endswith(".cls"):
         return text
     try:

@@ -202,7 +202,7 @@ def test_images_of_several_parts_are_counted_on(tmp_path: Path) -> None:
     ]
     for at in range(3, 7):
         assert refusal(images.read, at) == f"w: row {at}: column 'img' holds no encoded image"
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"^7$"):
         images.read(7)
     assert images.identity() == "w|[\"['img']\", \"['img']\"]"
 
