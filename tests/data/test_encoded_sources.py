@@ -267,6 +267,7 @@ def test_some_rows_are_copied_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rows = Rows([file], "image")
     some: Any = rows.sample([9, 2, 4, 2])
     assert some is not rows
+    assert some._copy[1].dtype == np.int64
     assert (rows._copy, rooms) == (None, [0])
     assert (tmp_path / "copy1").read_bytes() == IMAGES[2] + IMAGES[4] + IMAGES[9]
     with groups_read(monkeypatch) as read:

@@ -243,6 +243,17 @@ def test_a_reader_that_fails_is_said_in_one_line(
     assert str(refused.value) == f"{tmp_path / f'a{suffix}'}: cannot be read as a table: {said}"
 
 
+@pytest.mark.parametrize(
+    ("labels", "indices", "classes"),
+    [([10, 9, 10], [1, 0, 1], ("9", "10")), (["10", "9", "10"], [0, 1, 0], ("10", "9"))],
+)
+def test_labels_of_a_table_are_sorted_as_what_they_are(
+    labels: list[Any], indices: list[int], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    _, found, names, _, _ = read_table([write(tmp_path / "t.parquet", a=[1, 2, 3], y=labels)], None, "w")
+    assert (found.tolist(), names) == (indices, classes)
+
+
 def test_a_label_that_is_no_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read_table([write(tmp_path / "t.parquet", size=[1], kind=[2])], "kinds", "w")
