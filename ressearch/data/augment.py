@@ -66,7 +66,7 @@ def _uniform(count: int, generator: torch.Generator, low: float = 0.0, high: flo
 
 
 def _integers(count: int, generator: torch.Generator, high: int) -> Tensor:
-    return torch.randint(0, high, (count,), generator=generator, device=generator.device)
+    return torch.randint(high, (count,), generator=generator, device=generator.device)
 
 
 @augmentation("flip")
@@ -100,7 +100,7 @@ class Crop(Augmentation):
         count, channels, height, width = inputs.shape
         padded = functional.pad(inputs, (self._pad(height),) * 4)
         device = inputs.device
-        rows = draws[0].view(-1, 1, 1, 1) + torch.arange(height, device=device).view(1, 1, -1, 1)
+        rows = draws[0].view(-1, 1, 1, 1) + torch.arange(height, device=device).view(-1, 1)
         columns = draws[1].view(-1, 1, 1, 1) + torch.arange(width, device=device)
         images = torch.arange(count, device=device).view(-1, 1, 1, 1)
         return padded[images, torch.arange(channels, device=device).view(1, -1, 1, 1), rows, columns]
@@ -148,8 +148,8 @@ class RandomErasing(Augmentation):
         """Blank the rectangles."""
         chosen, area, ratio, down, right = draws
         rows, columns = inputs.shape[2:]
-        height = (area * rows * columns * ratio).sqrt().clamp(1, rows).round()
-        width = (area * rows * columns / ratio).sqrt().clamp(1, columns).round()
+        height = (area * rows * columns * ratio).sqrt().clamp(min=1).round()
+        width = (area * rows * columns / ratio).sqrt().clamp(min=1).round()
         boxes = _boxes((down * (rows - height)).round(), (right * (columns - width)).round(), height, width, inputs)
         return inputs.masked_fill(boxes & chosen.view(-1, 1, 1, 1), 0.0)
 

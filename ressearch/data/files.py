@@ -292,7 +292,10 @@ def _download(url: str, target: Path, expected: str) -> None:
         if found != expected:
             raise DataError(f"{url}: the file's MD5 is {found}, not {expected}; nothing was kept")
         part.replace(target)
+    except DataError:  # a ValueError too
+        raise
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise DataError(f"{url}: cannot be fetched: {getattr(error, 'reason', None) or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not begun
+            part.unlink()

@@ -156,7 +156,7 @@ def _tar_label(tar: Path, start: int, length: int, name: str, options: Options) 
         raise DataError(f"{where}: {length:,} bytes are no label")
     with tar.open("rb") as file:
         file.seek(start)
-        text = file.read(length).decode("utf-8", errors="replace").strip()
+        text = file.read(length).decode(errors="replace").strip()
     if name.lower().endswith(".cls"):
         return text
     try:
@@ -165,7 +165,7 @@ def _tar_label(tar: Path, start: int, length: int, name: str, options: Options) 
         raise DataError(f"{where}: not valid JSON") from None
     if isinstance(found, dict):
         key = tables.column([str(one) for one in found], options.label, tables.LABELS, "label", where)
-        found = found.get(key) if key is not None else None
+        found = found.get(key)
     if found is not None and not isinstance(found, str | int | float):
         raise DataError(f"{where}: a list is no label; expected a number or a text")
     return None if found is None else str(found)

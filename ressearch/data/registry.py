@@ -273,9 +273,13 @@ def _checked(name: str, data: Dataset) -> Dataset:
         found = f"{data.labels.dtype} of shape {tuple(data.labels.shape)}"
         raise DataError(f"'{name}': its labels are {found}; expected int64, one for each of {len(data.inputs)} inputs")
     present = set(data.labels.unique().tolist())
+    last = len(data.classes) - 1
+    beyond = min((label for label in present if not 0 <= label <= last), default=None)
     missing = [one for index, one in enumerate(data.classes) if index not in present]
     if len(data.classes) < 2:
         raise DataError(f"'{name}': has one class ({_short(data.classes)}); expected at least two")
+    if beyond is not None:
+        raise DataError(f"'{name}': label {beyond} is of no class; expected 0 to {last}, one for each class")
     if missing:
         raise DataError(f"'{name}': no example of class {_short(missing)}")
     if isinstance(data.inputs, Tensor) and data.place is None:

@@ -105,9 +105,10 @@ class Sheet:
     def done(self) -> tuple[Tensor, Place | None]:
         """Return the array and, if it lies in a file, its place."""
         assert self._filled == self.shape[0], (self._filled, self.shape)
-        if self._file is None or self._path is None:
-            assert self._memory is not None
+        if self._memory is not None:
             return torch.from_numpy(self._memory), None
+        assert self._file is not None
+        assert self._path is not None
         self._file.close()
         place = Place.of(self._path, 0, self.dtype, self.shape)
         tensor = place.open()
@@ -147,7 +148,7 @@ def _directory() -> Path:
     prefix = f"{socket.gethostname()}-"
     for other in above.glob(f"{prefix}*"):
         lock = filelock.FileLock(other / "lock")
-        with contextlib.suppress(OSError, filelock.Timeout):
+        with contextlib.suppress(OSError):  # filelock.Timeout is one
             lock.acquire(timeout=0)
             shutil.rmtree(other, ignore_errors=True)
             lock.release()
@@ -156,7 +157,7 @@ def _directory() -> Path:
     fresh = above / f".{directory.name}"
     fresh.mkdir()
     lock = filelock.FileLock(fresh / "lock")
-    lock.acquire(timeout=0)
+    lock.acquire()
     fresh.replace(directory)
     _mine = (os.getpid(), directory, lock)
     return directory

@@ -227,3 +227,41 @@ def test_a_tensor_in_place_is_read_through_the_file(tmp_path: Path) -> None:
     inputs[0, 0] = 77.0  # a copy on write: the file stays
     assert np.load(file)["inputs"][0, 0] == FORMS["vectors"][0, 0]
     assert torch.equal(place.open()[1:], inputs[1:])
+
+
+@pytest.mark.parametrize(
+    ("block", "sizes"), [(1, [1] * 5), (28, [1] * 5), (56, [2, 2, 1]), (83, [2, 2, 1]), (999, [5])]
+)
+def test_arrays_are_read_by_as_many_examples_as_a_block_holds(
+    block: int, sizes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_BLOCK", block)
+    seen: list[tuple[int, int]] = []
+    apply = room.Layout.apply
+    monkeypatch.setattr(
+        room.Layout,
+        "apply",
+        lambda self, some, start: seen.append((start, len(some))) or apply(self, some, start),  # type: ignore[func-returns-value]
+    )
+    np.savez(tmp_path / "a.npz", x=FORMS["vectors"], y=LABELS)  # 28 bytes an example
+    read_npz(str(tmp_path / "a.npz"), None, None)
+    assert seen == [(sum(sizes[:at]), size) for at, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("fortran", [False, True])
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_an_array_that_ends_early_is_named(name: str, fortran: bool, tmp_path: Path) -> None:
+    """Of a packed array the directory and the header say 16 bytes, but there are 8."""
+    shape, dtype = ("(2, 2)", "'<f4'") if name == "x" else ("(2,)", "'<i8'")
+    short = header(dtype, shape, fortran=fortran) + bytes(8)
+    members = {"x.npy": GOOD, "y.npy": LABEL, f"{name}.npy": short}
+    file = Path(archive(tmp_path / "a.npz", members, zipfile.ZIP_DEFLATED))
+    data = bytearray(file.read_bytes())
+    at = data.index(b"PK\x01\x02", 0 if name == "x" else data.index(b"PK\x01\x02") + 4)
+    assert data[at + 46 : at + 51] == f"{name}.npy".encode()
+    data[at + 24 : at + 28] = struct.pack("<I", len(short) + 8)
+    file.write_bytes(data)
+    with pytest.raises(DataError) as refused:
+        read_npz(str(file), None, None)
+    where = f"{file}: array 'x'" if name == "x" else str(file)
+    assert str(refused.value) == f"{where}: damaged: ends early"

@@ -87,6 +87,10 @@ def test_cutout_blanks_a_square_of_half_the_height(centre: tuple[int, int], rows
     assert np.array_equal(erased(IMAGE, Cutout().apply(IMAGE, draws)), box(rows, columns))
     tiny = torch.ones(1, 2, 1, 1)
     assert Cutout().apply(tiny, (torch.tensor([0]), torch.tensor([0]))).sum() == 0  # at least one pixel
+    three = torch.ones(1, 1, 3, 3)
+    assert Cutout().apply(three, (torch.tensor([1]), torch.tensor([1]))).tolist() == [
+        [[[1, 1, 1], [1, 0, 1], [1, 1, 1]]]
+    ]
     down, right = Cutout().draw(2000, (1, 5, 6), seeded())
     assert (down.unique().tolist(), right.unique().tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])
 
@@ -252,6 +256,13 @@ def test_data_are_normalised_once_where_they_are_few_and_by_batch_where_they_are
         assert data.input_shape == (2, 5, 6)
         assert torch.equal(data.inputs(torch.tensor([4, 0])), expected[[4, 0]])
         assert torch.equal(data.inputs(slice(2, 5)), expected[2:5])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_batches_have_the_type_that_is_asked_for(dtype: torch.dtype) -> None:
+    data = images_of(3, dtype)
+    assert data.inputs(slice(None)).dtype == dtype
+    assert torch.equal(data.inputs(slice(None)), (data.split.load(slice(None)).to(dtype) - 0.5) / 2)
 
 
 def test_evaluation_reads_512_at_a_time_in_order() -> None:

@@ -61,6 +61,10 @@ def test_blocks_are_of_as_many_examples_as_the_cache_holds_numbers_of(monkeypatc
         sizes.clear()
         moments(torch.from_numpy(POOLS["pixels"]), SOME)  # 60 numbers an example
         assert sizes == wanted
+    monkeypatch.setattr(room, "_BLOCK", 2)
+    sizes.clear()
+    moments(torch.arange(5.0).view(5, 1), torch.arange(5))
+    assert sizes == [2, 2, 1]
 
 
 def test_a_constant_has_deviation_1_and_one_example_too() -> None:
@@ -70,6 +74,9 @@ def test_a_constant_has_deviation_1_and_one_example_too() -> None:
         assert (mean.tolist(), std.tolist()) == ([7, 3], [1, 2])
         mean, std = moments(pool, torch.tensor([1]))
         assert (mean.tolist(), std.tolist()) == ([7, 3], [1, 1])
+    only = torch.tensor([[7.0, 1.0]])
+    mean, std = moments(only, torch.tensor([0]))
+    assert (mean.tolist(), std.tolist()) == ([7, 1], [1, 1])
     fine = torch.tensor([[0.0], [2e-5]])
     assert moments(fine, torch.arange(2))[1].item() == pytest.approx(2e-5 / 2**0.5)
     finer = torch.tensor([[0.0], [1e-6]])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -28,6 +29,7 @@ from ressearch.errors import DataError
         (np.array([b"b", b"a"]), [1, 0], ("a", "b")),
         (np.array(["\u00e9".encode(), b"a"]), [1, 0], ("a", "\u00e9")),
         (np.array(["b", 1, "b"], dtype=object), [1, 0, 1], ("1", "b")),
+        (np.array(["b", 1.5, True], dtype=object), [2, 0, 1], ("1.5", "True", "b")),
         (np.array([7, 5], dtype=np.uint8), [1, 0], ("5", "7")),
         ([2.0**53, 0.0], [1, 0], ("0", str(2**53))),
     ],
@@ -225,7 +227,40 @@ def test_tables_of_no_inputs_are_refused_with_row_and_column(
     assert str(refused.value) == f"w: {message}"
 
 
-def test_texts_of_which_half_are_columnsare_texts_and_256_of_them_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError(" one\ntwo"), "one"), (KeyError(), "KeyError"), (OSError("odd"), "odd")]
+)
+@pytest.mark.parametrize(("suffix", "reader"), [(".csv", "csv.read_csv"), (".parquet", "parquet.read_table")])
+def test_a_reader_that_fails_is_said_in_one_line(
+    suffix: str, reader: str, error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> Any:
+        raise error
+
+    monkeypatch.setattr(f"pyarrow.{reader}", fails)
+    with pytest.raises(DataError) as refused:
+        read_table([tmp_path / f"a{suffix}"], None, "w")
+    assert str(refused.value) == f"{tmp_path / f'a{suffix}'}: cannot be read as a table: {said}"
+
+
+@pytest.mark.parametrize(
+    ("labels", "indices", "classes"),
+    [([10, 9, 10], [1, 0, 1], ("9", "10")), (["10", "9", "10"], [0, 1, 0], ("10", "9"))],
+)
+def test_labels_of_a_table_are_sorted_as_what_they_are(
+    labels: list[Any], indices: list[int], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    _, found, names, _, _ = read_table([write(tmp_path / "t.parquet", a=[1, 2, 3], y=labels)], None, "w")
+    assert (found.tolist(), names) == (indices, classes)
+
+
+def test_a_label_that_is_no_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read_table([write(tmp_path / "t.parquet", size=[1], kind=[2])], "kinds", "w")
+    assert str(refused.value) == "w: data.label: no column 'kinds'; did you mean 'kind'?"
+
+
+def test_texts_of_which_half_are_columns_are_texts_and_256_of_them_fit(tmp_path: Path) -> None:
     half = write(tmp_path / "h.parquet", a=["1", "x"], y=[0, 1])
     assert read_table([half], None, "w")[0].tolist() == [[1, 0], [0, 1]]
     many = write(tmp_path / "m.parquet", a=[f"t{one}" for one in range(256)], y=[0] * 256)
@@ -237,6 +272,7 @@ def test_files_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         read_table([one, other], None, "w")
     assert str(refused.value).startswith("w: its files have different columns: ")
+    assert "Field a " in str(refused.value)  # as Arrow says it
     twice = tmp_path / "c.csv"
     twice.write_text("a,b,b,b,y\n1,2,3,4,0\n")
     with pytest.raises(DataError, match=r"^w: column 'b' is there 3 times$"):
