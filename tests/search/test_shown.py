@@ -1,4 +1,4 @@
-"""The lines and the view that a person sees while a study runs, whole, from rows made by hand and a clock of our own."""
+"""The lines and the view that a person sees while a study runs, from rows made by hand and a clock of our own."""
 
 from __future__ import annotations
 
@@ -102,7 +102,12 @@ def test_a_trial_that_ended_is_one_line(columns: dict[str, Any], line: str) -> N
 BEGINS = [
     ([], 1, {}, "s: 5 trials, one at a time, into runs/s"),
     ([], 2, {}, "s: 5 trials, 2 at a time, into runs/s"),
-    ([row(0), row(1, status="running", epochs=3)], 3, {}, "s: 5 trials, 1 of them ended before, 3 at a time, into runs/s"),
+    (
+        [row(0), row(1, status="running", epochs=3)],
+        3,
+        {},
+        "s: 5 trials, 1 of them ended before, 3 at a time, into runs/s",
+    ),
     (
         [row(0, status="interrupted", epochs=3)],
         2,
@@ -116,7 +121,7 @@ BEGINS = [
         {"trials": None, "budget": {"epochs": 50}},
         "s: trials until the budget is spent, 2 at a time, into runs/s",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("rows", "at_once", "search", "line"), BEGINS)
@@ -337,7 +342,15 @@ def test_the_view_is_drawn_in_the_terminal_until_the_study_has_ended() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (754, "12:34"), (3599, "59:59"), (3600, "1:00:00"), (36_065, "10:01:05")],
-)  # fmt: skip
+    [
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (754, "12:34"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (36_065, "10:01:05"),
+    ],
+)
 def test_a_time_is_written_as_a_clock_shows_it(seconds: float, text: str) -> None:
     assert module._clock(seconds) == text
