@@ -192,3 +192,17 @@ def test_a_file_that_is_missing_names_the_nearest_and_a_large_one_is_none(tmp_pa
         documents.read(tmp_path / "large.yaml")
     (tmp_path / "page.yaml").write_text(TEXT + "#" * (200_000 - len(TEXT)))
     assert documents.read(tmp_path / "page.yaml").values["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("chars", "is_readable"),
+    [
+        ("aé€ \U0001f600", True),
+        ("\n\r\t\x85\xa0\u2028\u2029\ufeff", True),
+        ("\x00\x07\x0b\x1b\x7f\x80\x9f", False),
+        ("\ud7ff\ue000\ufffd\u200b", True),
+        ("\ud800\udbff\udc00\udfff\ufffe\uffff", False),
+    ],
+)
+def test_no_control_character_and_no_half_of_one_is_text(chars: str, is_readable: bool) -> None:
+    assert [plain_yaml._is_readable(char) for char in chars] == [is_readable] * len(chars)
