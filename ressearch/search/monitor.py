@@ -195,7 +195,7 @@ class LiveMonitor(Monitor):
                     no_wrap=True,
                 )
             )
-        table = Table(box=None, padding=(0, 1), show_header=True, header_style="dim")
+        table = Table(box=None, padding=(0, 1), header_style="dim")
         for column in ("trial", "epoch", "val"):
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("network")  # the one column that gives way where the terminal is narrow

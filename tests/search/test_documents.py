@@ -206,3 +206,8 @@ def test_a_file_that_is_missing_names_the_nearest_and_a_large_one_is_none(tmp_pa
 )
 def test_no_control_character_and_no_half_of_one_is_text(chars: str, is_readable: bool) -> None:
     assert [plain_yaml._is_readable(char) for char in chars] == [is_readable] * len(chars)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# a remark\n"])
+def test_a_text_that_says_nothing_has_no_lines(text: str) -> None:
+    assert plain_yaml.load(text) == (None, {})
