@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ressearch.errors import StudyError
 from ressearch.search import documents, plain_yaml
@@ -211,3 +212,18 @@ def test_no_control_character_and_no_half_of_one_is_text(chars: str, is_readable
 @pytest.mark.parametrize("text", ["", "\n", "# a remark\n"])
 def test_a_text_that_says_nothing_has_no_lines(text: str) -> None:
     assert plain_yaml.load(text) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "error", [yaml.YAMLError("odd\nfurther lines"), ValueError("odd\nfurther"), OverflowError("odd")]
+)
+def test_what_the_reader_says_without_a_place_is_said_by_its_first_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(text: str) -> None:
+        raise error
+
+    monkeypatch.setattr(plain_yaml, "_refuse_what_has_no_place", refuse)
+    with pytest.raises(plain_yaml.YamlError) as caught:
+        plain_yaml.load("a: 1")
+    assert (str(caught.value), caught.value.line, caught.value.path) == ("not valid YAML: odd", None, ())

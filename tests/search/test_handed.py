@@ -208,6 +208,7 @@ def test_a_trial_that_was_packed_less_is_so_in_its_next_process_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("this is no GPU"))
         raising(patch, MemoryError("no more"), grouped_alone=True)
         one = started(Recipe(epochs=3, seeds=2, replicates="grouped", channels_last=False), tmp_path)
         first = one.step()
