@@ -12,6 +12,8 @@ from optuna.study import StudyDirection
 
 from ressearch.search.cmaes import CmaEs
 
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
 RANGES = {"width": IntDistribution(4, 8), "share": FloatDistribution(0.0, 1.0)}
 
 
