@@ -182,7 +182,7 @@ def epoch_seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads
 
     def features(pairs: list[tuple[Cost, Architecture]]) -> np.ndarray:
         if len(timed) == 1:
-            return np.array([[price.macs] for price, _ in pairs], dtype=float)
+            return np.array([[price.macs] for price, _ in pairs])
         return np.array([[1.0, one.depth, price.macs] for price, one in pairs])
 
     known = features([pair for pair, _ in timed])

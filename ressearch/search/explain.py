@@ -60,7 +60,12 @@ def _is_misspelt(path: Path, problems: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether a key that is missing stands beside an unknown one that it was meant to be."""
     unknown = [one["loc"] for one in problems if one["type"] == "extra_forbidden"]
     beside = [loc[-1] for loc in unknown if tuple(part for part in loc[:-1] if not _is_tag(part)) == path[:-1]]
-    return any(difflib.get_close_matches(str(path[-1]), [str(one)[:80]]) for one in beside)
+    return any(_close(str(one), [str(path[-1])]) for one in beside)
+
+
+def _close(text: str, names: Sequence[str]) -> list[str]:
+    """Return the names that a text may have been meant to be, the likeliest first; of a page its beginning is read."""
+    return difflib.get_close_matches(text[:80], names)
 
 
 def sentence(problem: Mapping[str, Any], path: Path, model: type[BaseModel] = BaseModel) -> str:
@@ -69,14 +74,14 @@ def sentence(problem: Mapping[str, Any], path: Path, model: type[BaseModel] = Ba
     if kind == "extra_forbidden":
         known = _keys_at(model, problem["loc"][:-1])
         hint = _SYNONYMS.get(str(path[-1]), "")
-        close = [hint] if hint in known else difflib.get_close_matches(str(path[-1])[:80], known, n=1)
+        close = [hint] if hint in known else _close(str(path[-1]), known)
         return "unknown key; " + (f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}")
     if kind == "missing":
         return "missing"
     if kind == "literal_error":
         expected = str(context["expected"]).replace("True", "true").replace("False", "false")
         names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-        close = difflib.get_close_matches(str(value)[:80], names, n=1) if isinstance(value, str) else []
+        close = _close(value, names) if isinstance(value, str) else []
         return f"{short(value)} is not {expected}" + (f"; did you mean '{close[0]}'?" if close else "")
     if kind == "value_error":
         return " ".join(str(problem["msg"]).removeprefix("Value error, ").split())

@@ -195,17 +195,14 @@ class LiveMonitor(Monitor):
                     no_wrap=True,
                 )
             )
-        table = Table(box=None, padding=(0, 1), show_header=True, header_style="dim")
-        for column, justify in (
-            ("trial", "right"),
-            ("epoch", "right"),
-            ("val", "right"),
-            ("network", "left"),
-        ):
-            table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for column in ("trial", "epoch", "val"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("network")  # the one column that gives way where the terminal is narrow
         for row in self._rows():
             if row["status"] == Status.RUNNING:
-                table.add_row(str(row["trial"]), f"{row['epochs']}/{self.epochs(row)}", _score(row), row["name"])
+                name = Text(row["name"], overflow="ellipsis", no_wrap=True)
+                table.add_row(str(row["trial"]), f"{row['epochs']}/{self.epochs(row)}", _score(row), name)
         if table.row_count:
             parts.append(table)
         return Group(*parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +173,26 @@ def test_what_is_left_of_a_small_space_is_drawn_in_an_order_of_the_seed() -> Non
     assert order(1) == order(1)
     assert order(1) != order(2)
     assert order(1) not in (sorted(order(1)), sorted(order(1), reverse=True))
+
+
+@pytest.mark.parametrize(("cpus", "threads"), [(1, 1), (0.25, 1), (1.5, 2), (2, 2)])
+def test_steps_are_timed_on_the_threads_of_a_trial(cpus: float, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(estimate, "epoch_seconds", lambda study, priced, threads: asked.append(threads) or 0.1)
+    monkeypatch.setattr(estimate, "trial_resources", lambda study: (cpus, 0.0, 3))
+    monkeypatch.setattr(estimate, "require_fit", lambda study, priced, slots: asked.append(slots))
+    study = Study.from_dict({"space": GRID, "data": {"name": "synthetic"}, "recipe": {"epochs": 3}})
+    found = ressearch.check(study)
+    assert asked == [(cpus, 0.0, 3), threads]
+    assert found["estimated_seconds"] == 0.6  # 18 epochs of a tenth of a second, three at once
+    assert (found["cpus_per_trial"], found["gpus_per_trial"], found["concurrency"]) == (cpus, 0.0, 3)
+
+
+def test_storage_is_asked_for_and_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(estimate, "require_storage", lambda *given: asked.append(given))
+    monkeypatch.setattr(estimate, "epoch_seconds", lambda *given: 0.1)
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"space: {GRID}\ndata: {{name: synthetic}}\nsearch:\n  storage: sqlite:///{tmp_path}/search.db\n")
+    assert ressearch.check(str(file))["name"] == "mine"
+    assert asked == [(f"sqlite:///{tmp_path}/search.db", "mine", f"{file}:4: search.storage")]

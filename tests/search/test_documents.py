@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ressearch.errors import StudyError
 from ressearch.search import documents, plain_yaml
@@ -192,3 +193,37 @@ def test_a_file_that_is_missing_names_the_nearest_and_a_large_one_is_none(tmp_pa
         documents.read(tmp_path / "large.yaml")
     (tmp_path / "page.yaml").write_text(TEXT + "#" * (200_000 - len(TEXT)))
     assert documents.read(tmp_path / "page.yaml").values["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("chars", "is_readable"),
+    [
+        ("aé€ \U0001f600", True),
+        ("\n\r\t\x85\xa0\u2028\u2029\ufeff", True),
+        ("\x00\x07\x0b\x1b\x7f\x80\x9f", False),
+        ("\ud7ff\ue000\ufffd\u200b", True),
+        ("\ud800\udbff\udc00\udfff\ufffe\uffff", False),
+    ],
+)
+def test_no_control_character_and_no_half_of_one_is_text(chars: str, is_readable: bool) -> None:
+    assert [plain_yaml._is_readable(char) for char in chars] == [is_readable] * len(chars)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# a remark\n"])
+def test_a_text_that_says_nothing_has_no_lines(text: str) -> None:
+    assert plain_yaml.load(text) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "error", [yaml.YAMLError("odd\nfurther lines"), ValueError("odd\nfurther"), OverflowError("odd")]
+)
+def test_what_the_reader_says_without_a_place_is_said_by_its_first_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(text: str) -> None:
+        raise error
+
+    monkeypatch.setattr(plain_yaml, "_refuse_what_has_no_place", refuse)
+    with pytest.raises(plain_yaml.YamlError) as caught:
+        plain_yaml.load("a: 1")
+    assert (str(caught.value), caught.value.line, caught.value.path) == ("not valid YAML: odd", None, ())

@@ -232,3 +232,31 @@ def test_a_search_is_left_what_has_not_ended(store: Store, tmp_path: Path) -> No
 def test_hyperband_is_handed_a_bracket_at_once_and_others_are_not(store: Store, tmp_path: Path) -> None:
     assert of(study({"epochs": 9}, scheduler="hyperband"), store, tmp_path)["search"].at_once == 9 + 5 + 3
     assert of(study({"epochs": 9}, scheduler="asha"), store, tmp_path)["search"].at_once is None
+
+
+def test_a_resumed_searchs_scheduler_is_told_its_trials_and_their_epochs_as_they_happened(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ressearch.search import replay
+
+    searched = study(scheduler={"name": "asha", "grace_period": 2})
+    put(store, searched, 1, 0.25, epochs=2, status="running")
+    put(store, searched, 0, 0.5, epochs=1, status="running")
+    put(store, searched, 2, 0.75, epochs=1, phase="baseline")
+    put(store, searched, 3, 0.75, epochs=1)
+    told: list[Any] = []
+    monkeypatch.setattr(replay, "Continued", lambda *given: told.append(given) or "continued")
+    assert of(searched, store, tmp_path)["search"].scheduler == "continued"
+    scheduler, rows, epochs = told[0]
+    assert (type(scheduler).__name__, scheduler.metric) == ("AsyncHyperBandScheduler", "val_accuracy")
+    assert rows == {number: store.tables.trials[number] for number in (0, 1, 3)}
+    assert [(trial, result["epoch"], result["val_accuracy"]) for trial, result in epochs] == [
+        (1, 1, 0.25),
+        (1, 2, 0.25),
+        (0, 1, 0.5),
+        (3, 1, 0.75),
+    ]
+    told.clear()
+    plain = of(study(), store, tmp_path)["search"]
+    assert type(plain.scheduler).__name__ == "FIFOScheduler"
+    assert told == []

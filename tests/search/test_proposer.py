@@ -184,3 +184,28 @@ def test_the_config_of_a_trial_on_record_says_its_rate_where_rates_are_tuned_alo
     assert config_of(study(), row(3, "running")) == {"trial": 3, "architecture": NETWORKS[3].to_dict(), "lr": None}
     tuned = study(recipe={"lr": {"tune": [0.1, 0.3]}})
     assert config_of(tuned, row(3, "running"))["lr"] == 0.1
+
+
+def test_a_sampler_says_of_itself_what_it_follows_and_is_replaced_on_purpose_alone() -> None:
+    from ressearch.errors import RessearchError
+    from ressearch.registry import unchanged
+    from ressearch.search.samplers import SAMPLERS, SamplerType, sampler
+
+    def mine(seed: int) -> Any:
+        """Sample as I do."""
+
+    with unchanged():
+        assert sampler("mine", objectives=2, least_numbers=3, why="needs three")(mine) is mine
+        assert SAMPLERS["mine"] == SamplerType(mine, 2, 3, "needs three")
+        assert SAMPLERS["mine"].refusal(2, 3) is None
+        assert SAMPLERS["mine"].refusal(3, 3) == ("follows 2 objective, not 3; tpe, gp, nsga2 and nsga3 follow several")
+        assert SAMPLERS["mine"].refusal(2, 2) == "needs three; this space has 2"
+
+        def other(seed: int) -> Any:
+            """Sample as others do."""
+
+        with pytest.raises(RessearchError):
+            sampler("mine")(other)
+        sampler("mine", replace=True)(other)
+        assert SAMPLERS["mine"] == SamplerType(other, None, 0, "")
+        assert SAMPLERS["mine"].refusal(9, 0) is None

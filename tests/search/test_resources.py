@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from ressearch import Architecture, Study
 from ressearch.errors import ResourceError
 from ressearch.networks.cost import Cost
-from ressearch.search import latency, memory
+from ressearch.search import latency, memory, resources
 from ressearch.search.latency import latency_filter
 from ressearch.search.memory import machine_memory, price, require_fit
 from ressearch.search.resources import Slots, trial_device, trial_resources
@@ -214,3 +215,64 @@ def test_latency_is_measured_once_a_network_on_the_trials_threads(monkeypatch: p
         torch.set_num_threads(before)
     assert measured == [(8, (1, 8, 8), 3, "cpu", 1), (14, (1, 8, 8), 3, "cpu", 1)]
     assert latency_filter(study())(NETWORK)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with two GPUs of 8 GiB, of which the first is looked at."""
+
+    def properties(index: int) -> Any:
+        assert index == 0
+        return SimpleNamespace(total_memory=8 * GIB)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpus_own_memory_says_how_many_trials_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[Any] = []
+    monkeypatch.setattr(resources, "pack", lambda study, memory: packed.append((study, memory)) or 0.25)
+    monkeypatch.setattr(resources, "available_cpus", lambda: 99)
+    asked = study()
+    assert trial_resources(asked) == Slots(1, 0.25, 8)
+    assert packed == [(asked, 8 * GIB)]
+    assert trial_resources(asked, 99, 3) == Slots(1, 0.25, 12)
+    assert trial_resources(asked, 99, 0) == Slots(1, 0.0, 99)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert trial_resources(asked, 99, 1) == Slots(1, 0.25, 4)
+    assert [memory for _, memory in packed] == [8 * GIB, 8 * GIB, 16 * GIB]  # of a cluster's GPU the usual
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_gpu_of_this_machine_is_what_a_trial_has_to_fit_in() -> None:
+    asked = study({"seeds": 1})
+    require_fit(asked, PRICED, Slots(1, 0.5, 4))
+    with pytest.raises(ResourceError, match="needs at least 3 GiB x 3 trials at once to train, its GPU has 8 GiB"):
+        require_fit(asked, PRICED, Slots(1, 0.33, 4))
+
+
+def test_trials_are_packed_by_twice_their_memory_and_what_a_process_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = study()
+    monkeypatch.setattr(resources, "cost", lambda *given: Weighs(GIB, 1, 1))
+    each = 4 * GIB + 700 * 2**20  # two seeds
+    for there, trials in ((each, 1), (3 * each, 3), (3 * each - 1, 2), (each - 1, 1), (99 * each, 16)):
+        assert resources.pack(asked, there) == 1 / trials
+
+
+def test_the_cores_that_a_process_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources.os, "sched_getaffinity", lambda pid: {0, 3, 5} if pid == 0 else {0})
+    assert resources.available_cpus() == 3
+    monkeypatch.delattr(resources.os, "sched_getaffinity")
+    monkeypatch.setattr(resources.os, "cpu_count", lambda: 7)
+    assert resources.available_cpus() == 7
+    monkeypatch.setattr(resources.os, "cpu_count", lambda: None)
+    assert resources.available_cpus() == 1
+
+
+def test_this_machines_memory_is_its_pages_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert machine_memory([]) == 4_096_000
+    monkeypatch.delattr(memory.os, "sysconf")
+    assert machine_memory([]) == 2**63

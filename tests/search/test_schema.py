@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +35,34 @@ from ressearch.units import (
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "studies" / "study.schema.json"
-SCHEMA = study_schema()
-VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 FILES = [*sorted((ROOT / "studies").glob("*.yaml")), *sorted((ROOT / "reports").glob("*/study.yaml"))]
 PAGES = {
     f"{page.name}-{number}": block
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
-    if set(documents.parse(block, page.name).values) <= set(SCHEMA["properties"]) and "plugins" not in block
+    if set(documents.parse(block, page.name).values) <= set(Study.model_fields) and "plugins" not in block
 }
 """The study files of the pages, and the parts of study files; those with plugins need a schema that knows them."""
 
 
-def refused(values: Any) -> list[str]:
-    """Return where the schema refuses something, and why."""
-    return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in VALIDATOR.iter_errors(values)]
+Refused = Callable[[Any], list[str]]
+"""Says where the schema refuses something, and why."""
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    return study_schema()
+
+
+@pytest.fixture(scope="module")
+def refused(schema: Any) -> Refused:
+    validator = jsonschema.Draft7Validator(schema)
+
+    def complaints(values: Any) -> list[str]:
+        return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(values)]
+
+    return complaints
 
 
 def study(override: str) -> Any:
@@ -64,18 +77,18 @@ def study(override: str) -> Any:
     return document.values
 
 
-def test_it_is_a_schema_of_its_dialect() -> None:
-    jsonschema.Draft7Validator.check_schema(SCHEMA)
-    assert SCHEMA["$schema"] == jsonschema.Draft7Validator.META_SCHEMA["$schema"]
+def test_it_is_a_schema_of_its_dialect(schema: Any) -> None:
+    jsonschema.Draft7Validator.check_schema(schema)
+    assert schema["$schema"] == jsonschema.Draft7Validator.META_SCHEMA["$schema"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_it_takes_every_study_of_the_project(file: Path) -> None:
+def test_it_takes_every_study_of_the_project(refused: Refused, file: Path) -> None:
     assert refused(documents.parse(file.read_text(), file.name).values) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_it_takes_every_study_of_the_pages(name: str) -> None:
+def test_it_takes_every_study_of_the_pages(refused: Refused, name: str) -> None:
     values = documents.parse(PAGES[name], name).values
     assert refused({"space": {"grid": {"depth": [8]}}, **values}) == []
 
@@ -130,7 +143,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("override", TAKEN)
-def test_it_takes_what_a_study_takes(override: str) -> None:
+def test_it_takes_what_a_study_takes(refused: Refused, override: str) -> None:
     values = study(override)
     assert refused(values) == []
     Study.from_dict(values)
@@ -180,7 +193,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("override", "said"), REFUSED)
-def test_it_refuses_what_a_study_refuses(override: str, said: str) -> None:
+def test_it_refuses_what_a_study_refuses(refused: Refused, override: str, said: str) -> None:
     values = study(override)
     (complaint,) = refused(values)
     assert complaint.startswith(said)
@@ -188,26 +201,26 @@ def test_it_refuses_what_a_study_refuses(override: str, said: str) -> None:
         Study.from_dict(values)
 
 
-def test_a_study_without_a_space_is_refused() -> None:
+def test_a_study_without_a_space_is_refused(refused: Refused) -> None:
     assert refused({"seed": 1}) == [": 'space' is a required property"]
 
 
-def test_every_key_is_explained_and_every_name_offered() -> None:
+def test_every_key_is_explained_and_every_name_offered(schema: Any) -> None:
     def keys(place: str, schema: Any) -> Any:
         for name, one in schema.get("properties", {}).items():
             yield f"{place}.{name}", one
             yield from keys(f"{place}.{name}", one)
 
-    everything = dict(keys("", SCHEMA)) | dict(keys("space", SCHEMA["definitions"]["space"]))
+    everything = dict(keys("", schema)) | dict(keys("space", schema["definitions"]["space"]))
     assert len(everything) > 70
     for name, one in everything.items():
         assert len(one.get("description", "")) > 5, name
         assert "``" not in one["description"]
         assert "None" not in one["description"]
-    text = json.dumps(SCHEMA)
+    text = json.dumps(schema)
     for name in (*SAMPLERS, *SCHEDULERS, *OBJECTIVES, "digits", "imagefolder:PATH"):
         assert f'"{name}"' in text
-    assert set(SCHEMA["definitions"]["space"]["properties"]) == set(KEYS)
+    assert set(schema["definitions"]["space"]["properties"]) == set(KEYS)
 
 
 QUANTITIES = ((COUNT_PATTERN, parse_count), (SIZE_PATTERN, parse_size), (DURATION_PATTERN, parse_duration))
@@ -247,11 +260,11 @@ def test_every_study_names_the_shipped_schema_in_its_first_line() -> None:
         assert first == f"# yaml-language-server: $schema={SHIPPED.name}", file
 
 
-def test_a_file_is_written_and_not_replaced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_file_is_written_and_not_replaced(schema: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     main(["schema", "--out", str(file)])
     assert capsys.readouterr().out == f"{file}\n"
-    assert json.loads(file.read_text()) == SCHEMA
+    assert json.loads(file.read_text()) == schema
     file.write_text("mine")
     with pytest.raises(SystemExit):
         main(["schema", "--out", str(file)])

@@ -259,7 +259,9 @@ def test_tune_is_told_the_trials_their_share_and_where_to_leave_its_files(
     assert (run.name, run.storage_path, run.verbose) == ("search", f"{tmp_path}/.tune", 0)
     assert run.failure_config.max_failures == 3
     assert run.checkpoint_config.checkpoint_at_end is False
+    assert [type(one).__name__ for one in run.stop._stoppers] == ["Ledger", "Asked"]
     recorder = run.callbacks[0]
+    assert recorder._ledger is run.stop._stoppers[0]
     assert (recorder._phase, recorder._recipe, recorder._devices) == ("search", searched.recipe, 0.5)
     assert len(run.callbacks) == 1
     assert tuner["pending"] is None
@@ -345,3 +347,37 @@ def test_a_search_whose_space_is_spent_says_so(
     runner._tune(searched, phase, tmp_path, store, monitor, Slots(1.0, 0.0, 1))  # type: ignore[arg-type]
     assert ended == ([("search", "the space holds no further network")] if finished else [])
     assert tuner["run"].callbacks[0]._devices == 1.0
+
+
+def test_a_node_that_ended_is_why_a_phase_failed(
+    tuner: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray import cloudpickle, tune
+    from ray.exceptions import RayError
+
+    registered: list[Any] = []
+    searched, monitored = study(), [("", 0)][:0]
+
+    def fit(self: Any) -> None:
+        raise RayError("lost" + "x" * 300)
+
+    monkeypatch.setattr(tune.Tuner, "fit", fit)
+    monkeypatch.setattr(runner, "modules", lambda: ["one", "two"])
+    monkeypatch.setattr(runner, "callbacks", lambda *given: [given])
+    monkeypatch.setattr(cloudpickle, "register_pickle_by_value", registered.append)
+    tables = SimpleNamespace(trials={})
+    store = SimpleNamespace(tables=tables, active_seconds=0.0, broken=None, mirror=None, finish=lambda *why: None)
+    monitor = SimpleNamespace(phase=lambda *given: monitored.append(given))
+    phase = Phase("search", searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
+    slots = Slots(0.25, 0.0, 3)
+    failure = runner._tune(searched, phase, tmp_path, store, monitor, slots)  # type: ignore[arg-type]
+    assert failure is not None
+    assert failure.startswith("Ray's node ended (")
+    assert "lostxxx" in failure
+    assert len(failure) == len("Ray's node ended ()") + 200
+    assert registered == ["one", "two"]
+    assert monitored == [("search", 7)]
+    recorder, told = tuner["run"].callbacks
+    assert told == ((), "study", tmp_path)
+    assert (recorder._study, recorder._store, recorder._monitor, recorder._devices) == (searched, store, monitor, 0.25)
+    assert (tuner["spec"].threads, tuner["spec"].plugins) == (1, ())

@@ -195,3 +195,13 @@ def test_the_choices_that_a_study_repeats_are_put_back(tmp_path: Path) -> None:
         with pytest.raises(StudyError) as caught:
             put_back(store, {"choices": damaged}, str(tmp_path))
         assert str(caught.value) == f"{tmp_path}/run.json: damaged: choices"
+
+
+def test_an_epoch_that_was_told_before_stops_nothing() -> None:
+    from ray.tune.schedulers import MedianStoppingRule
+
+    scheduler = MedianStoppingRule(time_attr="epoch", metric="val_accuracy", mode="max")
+    again = Continued(scheduler, {3: {"status": "running", "epochs": 1}}, [(3, to_result(seeds(1, 0.25, 0.75)))])
+    trial: Any = SimpleNamespace(config={"trial": 3})
+    assert again.on_trial_result(None, trial, to_result(seeds(1, 0.25, 0.75))) == "CONTINUE"
+    assert again.on_trial_result(None, trial, {}) == "CONTINUE"
