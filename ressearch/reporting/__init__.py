@@ -38,7 +38,7 @@ def report(
         force: write even if `out` holds files that are not a report's.
         allow_plugins: run the plugins that came with the study, for plots that they bring; they are code. Nothing else
             of a report needs them.
-        table: of a table alone: `renamed`, `input_shape`, `examples`, `chance` and `question`, as `of_table` takes them.
+        table: of a table alone: `renamed`, `input_shape`, `examples`, `chance`, `question`, as `of_table` takes them.
 
     Returns:
         The path of the HTML file, which needs no other file.

@@ -93,7 +93,8 @@ def of_table(
     if again.any():
         row = replicates[again].iloc[0]
         raise StudyError(
-            f"{source}: seed {row['seed']} of network {networks['name'].iloc[int(row['network'])]!r} stands twice; expected one row "
+            f"{source}: seed {row['seed']} of network {networks['name'].iloc[int(row['network'])]!r} stands "
+            "twice; expected one row "
             "for each network and seed (and epoch)"
         )
     kept = ["network", "seed", *(key for key in RESULTS if key in replicates)]
@@ -186,14 +187,16 @@ def _fractions(table: pd.DataFrame, key: str, source: str) -> tuple[pd.DataFrame
     if values.max() > 100 or values.min() < 0:
         place = int(np.flatnonzero((values > 100) | (values < 0))[0])
         raise StudyError(
-            f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a fraction from 0 to 1, or per cent"
+            f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g}, expected a fraction from 0 to 1, or "
+            "per cent"
         )
     if values.max() <= 1:
         return table, []
     if values.min() <= 1 < 50 < values.max() and (values <= 1).mean() > 0.2:
         place = int(np.flatnonzero(values <= 1)[0])
         raise StudyError(
-            f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g} where others hold per cent, such as {values.max():g}; expected "
+            f"{source}: {key}: row {place + 1} holds {values.iloc[place]:g} where others hold per cent, such as "
+            f"{values.max():g}; expected "
             "fractions throughout, or per cent throughout"
         )
     return table.assign(**{key: values / 100}), [

@@ -89,7 +89,7 @@ def depth_curve(
 ) -> Axes:
     """Draw depth against accuracy: means over seeds with 95 % Student intervals, one line for each value of `hue`.
 
-    Only networks that differ in `x` alone are joined: where several share `x` and `hue`, they are points without a line.
+    Only networks that differ in `x` alone are joined: where several share `x` and `hue`, they are points.
 
     Args:
         trials: a study's trials, or one row for each network and seed.
@@ -237,7 +237,8 @@ def cost_curve(
         x: column of costs, above zero.
         y: column of accuracies.
         hue: column whose values get a colour each; None draws all alike.
-        log_error: draw 1 - accuracy on a logarithmic axis [where the worst network's error is five times the median's, or the best's a fifth of it].
+        log_error: draw 1 - accuracy on a logarithmic axis [where the worst error is five times the median,
+            or the best a fifth of it].
         palette: colour of each value of `hue`.
         ax: where to draw [a new figure].
 
@@ -275,8 +276,15 @@ def cost_curve(
     for name, group in groups:
         if len(group):
             marks = axes.scatter(
-                group[x], group["shown"], s=26, color=[chosen.get(name, INK)], label=_label(hue, name), zorder=4, alpha=0.9, linewidths=0
-            )  # fmt: skip
+                group[x],
+                group["shown"],
+                s=26,
+                color=[chosen.get(name, INK)],
+                label=_label(hue, name),
+                zorder=4,
+                alpha=0.9,
+                linewidths=0,
+            )
             if "network" in group:
                 tag(marks, group["network"])
     count_axis(axes, {"macs": "MACs per input (FLOPs = 2 × MACs)", "params": "parameters"}.get(x, x.replace("_", " ")))

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file and one Markdown file from the same content, with figures, tables and claims."""
+"""The page: one self-contained HTML file and one Markdown file from one content, with figures, tables and claims."""
 
 from __future__ import annotations
 
@@ -140,7 +140,8 @@ def _names(evidence: Evidence) -> str:
         count = depths.count(".") + 1
         return (
             f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {count} "
-            f"{'stages' if count > 1 else 'stage'} (d), which have {widths.replace('.', ', ')} channels (w); after + what differs from "
+            f"{'stages' if count > 1 else 'stage'} (d), which have {widths.replace('.', ', ')} channels (w); "
+            "after + what differs from "
             "the default, a network with identity skips. Depth counts the weighted layers along the main path."
         )
     return ""
@@ -285,7 +286,7 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def write(evidence: Evidence, directory: Path) -> Path:
-    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` into a directory; returns the HTML file.
+    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` to a directory; returns the HTML file.
 
     They take their places once all are made, `report.html` first: a report that was interrupted is made anew.
     """

@@ -149,7 +149,11 @@ def _legend(axes: Axes) -> None:
         return
     columns = 2 if max(len(label) for _, label in kept) > 14 else 3
     axes.legend(
-        [handle for handle, _ in kept], [label for _, label in kept], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns,
+        [handle for handle, _ in kept],
+        [label for _, label in kept],
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=columns,
         frameon=False, fontsize="small", borderaxespad=0.2, columnspacing=1.2, handletextpad=0.4,
     )  # fmt: skip
 
@@ -193,7 +197,8 @@ def differences(evidence: Evidence) -> Plot | None:
         "differences",
         "What the choice changes at each depth",
         "",
-        f"Difference in validation accuracy to {_against(claims[0], choice)} of the same depth; bars are 95 % intervals that hold "
+        f"Difference in validation accuracy to {_against(claims[0], choice)} of the same depth; bars are 95 % "
+        "intervals that hold "
         "together for all comparisons at a depth.",
         panels=tuple(panel(part) for part in parts),
         about="comparisons",
@@ -229,8 +234,10 @@ def cost_accuracy(evidence: Evidence) -> Plot | None:
         "cost_accuracy",
         "Accuracy versus cost",
         "",
-        "Each point is a network trained to the last epoch, its mean over seeds. A network is on the Pareto front if none that "
-        f"costs no more has a higher mean; means are not the networks' true accuracies, so the front is too high.{many}",
+        "Each point is a network trained to the last epoch, its mean over seeds. A network is on the Pareto "
+        "front if none that "
+        "costs no more has a higher mean; means are not the networks' true accuracies, so the front is too "
+        f"high.{many}",
         panels=tuple(panel(cost, place) for place, cost in enumerate(costs)),
         claims=tuple(claims),
     )
@@ -257,7 +264,8 @@ def _front(evidence: Evidence, cost: str) -> Claim:
     )
     if near["network"] != best["network"]:
         sentence += (
-            f"; {near['name']} is within {best['score'] - near['score']:.3f} of it for {near[cost] / best[cost]:.0%} of the "
+            f"; {near['name']} is within {best['score'] - near['score']:.3f} of it for "
+            f"{near[cost] / best[cost]:.0%} of the "
             f"{words}."
         )
     else:
@@ -294,8 +302,10 @@ def error_distributions(evidence: Evidence) -> Plot | None:
         "error_distribution",
         "The population of networks",
         "",
-        "The share of networks whose error is below each value, with a band that holds along the whole curve with 95 % confidence "
-        "(numbers of networks in brackets). How a search drew its networks shapes these curves: adaptive samplers draw where others "
+        "The share of networks whose error is below each value, with a band that holds along the whole curve "
+        "with 95 % confidence "
+        "(numbers of networks in brackets). How a search drew its networks shapes these curves: adaptive "
+        "samplers draw where others "
         "were good."
         + (" Second panel: quantiles of error among the networks of each fifth of cost." if len(drawers) > 1 else ""),
         panels=tuple(drawers),
@@ -369,7 +379,8 @@ def best_so_far(results: Results) -> Plot | None:
         "best_so_far",
         "What the search reached for the MACs it trained",
         f"{sentence}.",
-        "The best mean over seeds among networks trained to the last epoch: means flattered by the choice. MACs of stopped, diverged "
+        "The best mean over seeds among networks trained to the last epoch: means flattered by the choice. MACs "
+        "of stopped, diverged "
         "and failed trials count; a backward pass counts as two forward ones.",
         panels=(draw,),
     )

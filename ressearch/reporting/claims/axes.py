@@ -1,4 +1,4 @@
-"""What paid: the effect of each axis of the space with the others held fixed, and the values that the best networks have.
+"""What paid: the effect of each axis of the space with the others held fixed, and the values of the best networks.
 
 A search is no depth study: its deeper networks differ from its shallower ones in more than depth. So the effect of an
 axis is estimated from all networks together, and refused where the search cannot tell it from another's.
@@ -20,7 +20,8 @@ from ressearch.reporting.statistics.means import Floats
 from ressearch.reporting.statistics.regression import Fit, least_squares
 
 METHOD = (
-    "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: MacKinnon "
+    "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: "
+    "MacKinnon "
     "and White 1985); p-values by Holm (1979)"
 )
 _BEST = "the best of as many networks drawn again with replacement, 1,000 times (Radosavovic et al. 2020)"

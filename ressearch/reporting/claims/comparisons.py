@@ -1,4 +1,4 @@
-"""Differences between networks that differ in one choice alone, against a control: plain networks where there are any."""
+"""Differences between networks that differ in one choice alone, against a control: plain networks if there are any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ressearch.reporting.statistics.means import Family, differences
 
 METHOD = (
     "difference of means, Welch 1947 or, where variances are alike (Bartlett 1937), one shared variance; against one "
-    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; Westfall and Young 1993)"
+    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; "
+    "Westfall and Young 1993)"
 )
 _MOST = 200
 """More comparisons than this say nothing that a reader could use; a search's axes are compared elsewhere."""
