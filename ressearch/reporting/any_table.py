@@ -91,11 +91,11 @@ def of_table(
         replicates = replicates.assign(seed=replicates.groupby("network").cumcount())
     again = replicates.duplicated(["network", "seed"])
     if again.any():
-        row = replicates[again].iloc[0]
+        seed, number = (replicates[key][again].iloc[0] for key in ("seed", "network"))
         raise StudyError(
-            f"{source}: seed {row['seed']} of network {networks['name'].iloc[int(row['network'])]!r} stands "
-            "twice; expected one row "
-            "for each network and seed (and epoch)"
+            f"{source}: seed {seed} of network {networks['name'].iloc[int(number)]!r} stands twice; expected one "
+            "row for each "
+            "network and seed (and epoch)"
         )
     kept = ["network", "seed", *(key for key in RESULTS if key in replicates)]
     described = set(axes_of_architecture(Architecture()))
@@ -166,7 +166,9 @@ def _checked(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str,
         wrong |= np.isinf(values)
         if wrong.any():
             place = int(np.flatnonzero(wrong)[0])
-            raise StudyError(f"{source}: {key}: row {place + 1} holds {table[key].iloc[place]!r}, expected a number")
+            found = table[key].iloc[place]
+            held = "is empty" if pd.isna(found) else f"holds {str(found)!r}"
+            raise StudyError(f"{source}: {key}: row {place + 1} {held}, expected a number")
         table = table.assign(**{key: values})
         if key in RESULTS:
             table, note = _fractions(table, key, source)
