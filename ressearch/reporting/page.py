@@ -35,6 +35,7 @@ _TITLES = {
     "comparisons": "Differences, all else equal",
     "scaling": "Scaling",
     "winner": "The best network",
+    "finalists": "The finalists, on fresh seeds",
     "axes": "What paid",
     "populations": "The population of networks",
     "power": "What the seeds could see, and what next",

@@ -31,7 +31,8 @@ REFUSALS = {
     "expected fractions throughout, or per cent throughout",
     "seed,val_accuracy\n0,0.9\n": "no column tells its networks apart; expected name, depth, width, skip, … beside "
     "val_accuracy",
-    "depth,seed,val_accuracy\n8,0,0.9\n8,0,0.8\n": "seed 0 of network 'depth 8' stands twice; expected one row for each "
+    "depth,seed,val_accuracy\n8,0,0.9\n8,0,0.8\n": "seed 0 of network 'depth 8' stands twice; expected one row "
+    "for each "
     "network and seed (and epoch)",
     "depth,seed,val_accuracy\n8,0,0.9\n8,,0.8\n": "seed: row 2 is empty",
 }

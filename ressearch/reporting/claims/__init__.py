@@ -6,7 +6,16 @@ add one, write it under ``@analysis`` in a file of its own and name that file he
 
 from __future__ import annotations
 
-from ressearch.reporting.claims import axes, comparisons, depth, populations, power, scaling, winner  # noqa: F401
+from ressearch.reporting.claims import (  # noqa: F401  (registers the analyses)
+    axes,
+    comparisons,
+    depth,
+    finalists,
+    populations,
+    power,
+    scaling,
+    winner,
+)
 from ressearch.reporting.claims.claim import ANALYSES, Claim, analysis, claims_of
 
 __all__ = ["ANALYSES", "Claim", "analysis", "claims_of"]

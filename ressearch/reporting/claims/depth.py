@@ -191,13 +191,11 @@ def _deepest(line: DepthLine, result: Line) -> str:
 
 _CAUSES = {
     "degradation": "Training accuracy falls as well: the deeper network is harder to train, which He et al. (2015) "
-    "call "
-    "degradation, not overfitting.",
-    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of He et al. "
-    "(2015).",
-    "cannot tell": "These seeds cannot tell whether training accuracy falls too, so neither degradation nor overfitting "
-    "is "
-    "shown.",
+    "call degradation, not overfitting.",
+    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of "
+    "He et al. (2015).",
+    "cannot tell": "These seeds cannot tell whether training accuracy falls too, so neither degradation nor "
+    "overfitting is shown.",
     "not recorded": "Training accuracy is not on record, so degradation cannot be told from overfitting.",
 }
 

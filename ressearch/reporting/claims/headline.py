@@ -31,8 +31,8 @@ def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
     ]
     if claims.get("depth") and of_depth:
         return [*of_depth[:1], *claims.get("winner", [])[:1]]
-    winners = [one for one in claims.get("winner", []) if one.kind in ("shrunk_winner", "finalist")]
-    return winners or claims.get("winner", [])[:1] or [_only(evidence)]
+    winners = claims.get("winner", [])[:1] or [_only(evidence)]
+    return [*winners, *claims.get("finalists", [])[:1]]
 
 
 def _nothing(evidence: Evidence) -> Claim:
