@@ -328,7 +328,8 @@ def main() -> None:
     found = json.loads(path.read_text())["scenarios"] if path.exists() else {}
     for name in arguments.only:
         found[name] = run(name, arguments.repetitions, arguments.seed)
-        save("planted_truth", {"command": "python benchmarks/planted_truth.py", "scenarios": found})
+        command = f"python benchmarks/planted_truth.py --repetitions {arguments.repetitions} --seed {arguments.seed}"
+        save("planted_truth", {"command": command, "scenarios": found})
 
 
 if __name__ == "__main__":
