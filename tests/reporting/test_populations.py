@@ -53,13 +53,13 @@ def test_strata_that_hold_fewer_than_two_of_a_kind_are_left_out() -> None:
 
 def test_an_interval_is_between_0_and_1_and_symmetric_in_who_is_asked() -> None:
     for value, error in ((0.5, 0.1), (0.97, 0.05), (0.2, 0.01)):
-        low, high = interval(value, error, 10)
+        low, high = interval(value, error, 10, smaller=10)
         assert 0 < low < value < high < 1
-        assert interval(1 - value, error, 10) == pytest.approx((1 - high, 1 - low))
+        assert interval(1 - value, error, 10, smaller=10) == pytest.approx((1 - high, 1 - low))
 
 
 def test_an_interval_is_students_on_the_log_odds() -> None:
-    low, high = interval(0.7, 0.08, 12)
+    low, high = interval(0.7, 0.08, 12, smaller=10)
     reach = stats.t.isf(0.025, 12) * 0.08 / (0.7 * 0.3)
     odds = np.log(0.7 / 0.3)
     assert np.log([low / (1 - low), high / (1 - high)]) == pytest.approx([odds - reach, odds + reach])
@@ -76,6 +76,14 @@ def test_the_chance_is_within_its_interval() -> None:
     truth = float(stats.norm.cdf(1 / np.sqrt(1 + 9)))
     for _ in range(300):
         found = chance_to_beat(1 + rng.standard_normal(20), 3 * rng.standard_normal(15))
-        low, high = interval(*found)
+        low, high = interval(*found, smaller=10)
         held += low <= truth <= high
     assert held >= 0.92 * 300
+
+
+def test_where_every_pair_goes_one_way_the_interval_reaches_to_what_chance_allows_so_few_networks() -> None:
+    """With n networks of the smaller population, a chance q of beating gives n wins of n with probability q^n."""
+    low, high = interval(1.0, 0.0, 5.0, smaller=8)
+    assert low**8 == pytest.approx(0.025)
+    assert high == 1.0
+    assert interval(0.0, 0.0, 5.0, smaller=8) == (0.0, pytest.approx(1 - low))
