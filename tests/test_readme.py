@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scipy import stats
 from sklearn.datasets import load_digits
 
 import ressearch
@@ -202,37 +202,34 @@ def test_its_tour_of_the_house_names_what_is_there() -> None:
         assert (ROOT / "ressearch" / name).exists(), name
 
 
-def accuracies(report: str, depth: int, skip: str, norm_order: str = "post") -> list[float]:
-    trials = pd.read_parquet(ROOT / "reports" / report / "trials.parquet")
-    chosen = (trials["depth"] == depth) & (trials["skip"] == skip) & (trials["norm_order"] == norm_order)
-    (row,) = (row for _, row in trials[chosen].iterrows())
-    return list(row["seed_val_accuracies"])
-
-
-def difference(one: list[float], other: list[float]) -> tuple[float, float, float]:
-    """Welch's 95 % interval and the difference of means, by SciPy."""
-    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
-    return interval.low, float(np.mean(one) - np.mean(other)), interval.high
+def claimed(report: str, kind: str, **subject: Any) -> dict[str, Any]:
+    """Return the claim of a committed report that is about `subject`."""
+    claims = json.loads((ROOT / "reports" / report / "claims.json").read_text())
+    (found,) = [one for one in claims if one["kind"] == kind and subject.items() <= one["subject"].items()]
+    return dict(found)
 
 
 def test_its_comparison_at_depth_110_is_the_committed_results() -> None:
-    report = "fashion_mnist_depth"
-    low, mean, high = difference(accuracies(report, 110, "identity"), accuracies(report, 110, "none"))
-    assert f"is {mean:.3f} better (95 % interval {low:.3f} to {high:.3f})" in FLAT
+    of = {"skip": "identity", "against": "none", "depth": 110}
+    found = claimed("fashion_mnist_depth", "difference", **of, norm_order="post")
+    assert (
+        f"is {found['estimate']:.3f} better (95 % interval {found['low']:.3f} to {found['high']:.3f}, held together"
+        in FLAT
+    )
 
 
-@pytest.mark.parametrize(
-    ("report", "skip", "norm_order"),
-    [
-        ("degradation", "identity", "post"),  # "no harm that three seeds can tell"
-        ("fashion_mnist_depth", "identity", "pre"),  # "no loss can be told"
-        ("fashion_mnist_depth", "rezero", "post"),
-        ("fashion_mnist_depth", "rezero", "pre"),
-    ],
-)
-def test_where_it_sees_no_loss_with_depth_the_intervals_hold_zero(report: str, skip: str, norm_order: str) -> None:
-    low, _, high = difference(*(accuracies(report, depth, skip, norm_order) for depth in (110, 8)))
-    assert low < 0 < high
+def test_its_sentence_on_what_depth_costs_a_residual_network_is_the_committed_claim() -> None:
+    found = claimed("degradation", "degradation_onset", skip="identity")
+    fall = found["fall"]
+    assert (found["estimate"], fall["below_depths"]) == (110, [20, 20])
+    said = f"110 layers are {fall['estimate']:.3f} less accurate than 20 (95 % interval"
+    assert f"{said} {fall['low']:.3f} to {fall['high']:.3f})" in FLAT
+
+
+@pytest.mark.parametrize(("skip", "norm_order"), [("identity", "pre"), ("rezero", "post"), ("rezero", "pre")])
+def test_where_it_sees_no_loss_with_depth_none_is_claimed(skip: str, norm_order: str) -> None:
+    found = claimed("fashion_mnist_depth", "degradation_onset", skip=skip, norm_order=norm_order)
+    assert found["estimate"] is None
 
 
 def test_its_picture_is_of_what_it_says() -> None:

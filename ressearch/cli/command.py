@@ -32,7 +32,7 @@ COMMANDS = {
         "List the published networks with what they cost on their own data.",
     ),
     "report": Stated(
-        "ressearch.cli.results:report", "Write the report of a study: HTML, Markdown, figures and CSV tables."
+        "ressearch.cli.results:report", "Write the report of a study, or of a table of results (CSV, TSV, Parquet)."
     ),
     "resume": Stated("ressearch.cli.studies:resume", "Go on with a study that ended early, whatever ended it."),
     "run": Stated("ressearch.cli.studies:run", "Run a study."),

@@ -41,7 +41,7 @@ def report(
     force: bool,
     allow_plugins: bool,
 ) -> None:
-    """Write the report of a study, or of a table of results (CSV, TSV, Parquet): HTML, Markdown, figures, claims."""
+    """Write the report of a study, or of a table of results (CSV, TSV, Parquet)."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.reporting import report as write_report
 

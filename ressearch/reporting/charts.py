@@ -36,6 +36,7 @@ from ressearch.reporting.figures import (
     tag,
 )
 from ressearch.reporting.statistics.intervals import Interval, mean_interval, pareto_front
+from ressearch.results.status import Status
 
 _MANY = 400
 """Networks above which a chart shows their density, with the front and the best on top."""
@@ -55,7 +56,7 @@ def seeds_of(trials: pd.DataFrame, y: str = "val_accuracy") -> pd.DataFrame:
     if lists not in trials or "status" not in trials:
         _require(trials, y)
         return trials
-    done = trials[trials["status"].astype(str) == "completed"]
+    done = trials[trials["status"] == Status.COMPLETED]
     columns = [key for key in done if key not in (y, "seeds", "seed_val_accuracies", "seed_test_accuracies")]
     long = done[columns].assign(seed=done["seeds"], **{y: done[lists]})
     return long.explode(["seed", y], ignore_index=True).astype({y: float})

@@ -212,7 +212,7 @@ def _against(claim: Claim, choice: str) -> str:
 
 @figure("cost_accuracy")
 def cost_accuracy(evidence: Evidence) -> Plot | None:
-    """Accuracy against MACs and parameters, with the Pareto front."""
+    """Validation accuracy against MACs and parameters, with the Pareto front."""
     costs = [key for key in ("macs", "params") if _is_known(evidence, key)]
     if not costs or len(evidence.networks) < 2:
         return None

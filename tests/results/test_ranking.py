@@ -12,6 +12,7 @@ import pytest
 import ressearch
 from ressearch import Study, load
 from ressearch.cli import main
+from ressearch.reporting.evidence import of_results
 from ressearch.reporting.page import compose
 from ressearch.reporting.tables import best_table
 from ressearch.results.ranking import Objective, ranked, ranked_table
@@ -90,12 +91,14 @@ def test_every_command_names_the_same_network(directory: Path, capsys: pytest.Ca
     main(["status", str(directory), "--json"])
     assert json.loads(capsys.readouterr().out)["best"]["trial"] == 2
     assert ressearch.pick(directory).trial == 2
-    table = best_table(results)
+    evidence = of_results(results)
+    table = best_table(evidence)
     assert table["trial"].tolist() == [2, 1, 0]
     assert table["val_loss"].round(6).tolist() == [0.2, 0.2, 0.5]
-    answer = compose(results).answer
-    assert f"The best of 3 fully trained networks is {name}" in answer
-    assert "validation loss 0.2" in answer
+    answer = compose(evidence).answer[0].sentence
+    assert (
+        f"By validation loss, which the study optimised, the best of 3 fully trained networks is {name} (0.2)" in answer
+    )
     rows = [row for row in results.trials.to_dict("records") if row["phase"] == "search"]
     assert [row["trial"] for row in best(Study.from_directory(directory), rows, 2)] == [2, 1]  # type: ignore[arg-type]
 

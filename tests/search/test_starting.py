@@ -13,6 +13,7 @@ import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import StudyError
 from ressearch.networks.cost import cost
+from ressearch.reporting.evidence import of_results
 from ressearch.reporting.tables import page_tables
 from ressearch.results.schema import macs_trained
 from ressearch.search.advice import warnings_of
@@ -155,7 +156,7 @@ def test_the_winners_curse_is_counted_where_finalists_train_as_long_as_the_searc
     final["seed_test_accuracies"] = [[0.4, 0.6], [0.4, 0.6]]
     trials = pd.concat([results.trials, final], ignore_index=True)
     object.__setattr__(results, "trials", trials)
-    note = page_tables(results)["finalists"].note
+    note = page_tables(of_results(results))["finalists"].note
     gap = results.trials["val_accuracy"].head(2).mean() - 0.5
     if epochs == 3:
         assert f"is {abs(gap):.3f} {'lower' if gap > 0 else 'higher'} on average than in the search" in note

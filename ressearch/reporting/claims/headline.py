@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ressearch.reporting.claims.claim import Claim
 from ressearch.reporting.evidence import Evidence
+from ressearch.results.ranking import Objective, ranked_table
 
 
 def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
@@ -32,7 +33,29 @@ def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
     if claims.get("depth") and of_depth:
         return [*of_depth[:1], *claims.get("winner", [])[:1]]
     winners = claims.get("winner", [])[:1] or [_only(evidence)]
-    return [*winners, *claims.get("finalists", [])[:1]]
+    return [*_by_objective(evidence), *winners, *claims.get("finalists", [])[:1]]
+
+
+def _by_objective(evidence: Evidence) -> list[Claim]:
+    """Name the best network by the study's first objective, where that is not accuracy: the one that `pick` takes."""
+    if evidence.results is None or (objective := Objective.of(evidence.results.run)).column == "val_accuracy":
+        return []
+    first = ranked_table(evidence.results.phase("search").trials, objective).iloc[0]
+    value = float(first[objective.column])
+    return [
+        Claim(
+            "best_by_objective",
+            {"name": str(first["name"]), "objective": objective.column},
+            value,
+            None,
+            None,
+            "mean over seeds; the optimism of having been chosen is not taken out",
+            len(first["seeds"]),
+            f"By {objective.words}, which the study optimised, the best of {len(evidence.networks)} fully "
+            "trained networks is "
+            f"{first['name']} ({value:.4g}). What follows is on accuracy.",
+        )
+    ]
 
 
 def _nothing(evidence: Evidence) -> Claim:
