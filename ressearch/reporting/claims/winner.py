@@ -105,9 +105,8 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
         cheapest = min(members, key=lambda one: (costs[one] if not np.isnan(costs[one]) else np.inf, -mean[one]))
     best = members[0]
     if len(members) == 1:
-        sentence = (
-            f"{names[0]} ({number(mean[best])}) was shown to be better than each of the other {count - 1} networks."
-        )
+        others = "the other network" if count == 2 else f"each of the other {count - 1} networks"
+        sentence = f"{names[0]} ({number(mean[best])}) was shown to be better than {others}."
     else:
         sentence = (
             f"{len(members)} of {count} networks cannot be told from the best by these seeds"
