@@ -69,7 +69,8 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
             table = pd.read_csv(path, keep_default_na=False, na_values=_EMPTY, index_col=False, **layout)
         except pd.errors.ParserWarning:
             raise StudyError(f"{path}: its rows have more fields than its header, which names {len(names)}") from None
-    return table.loc[:, [bool(name) for name in names]]
+    kept: pd.DataFrame = table[[column for column, name in zip(table.columns, names, strict=True) if name]]
+    return kept
 
 
 def of_table(
@@ -106,7 +107,7 @@ def of_table(
     table = _plain_columns(table, source)
     table, filled = _described(table, input_shape, source)
     table, measured = _without_measurements(table)
-    identity = [key for key in table if key not in _PER_SEED]
+    identity = [key for key in _columns(table) if key not in _PER_SEED]
     if not identity:
         raise StudyError(
             f"{source}: no column tells its networks apart; expected name, depth, width, skip, … beside val_accuracy"
@@ -117,7 +118,7 @@ def of_table(
     table, last = _last_epochs(table, networks, source)
     replicates = _seeds(table, networks, source)
     kept = ["network", "seed", *(key for key in RESULTS if key in replicates)]
-    axes = varying(networks, [key for key in networks if _is_choice(networks, str(key))])
+    axes = varying(networks, [key for key in _columns(networks) if _is_choice(networks, key)])
     return Evidence(
         title=source,
         question=question,
@@ -131,6 +132,10 @@ def of_table(
     )
 
 
+def _columns(table: pd.DataFrame) -> list[str]:
+    return [str(key) for key in table.columns]
+
+
 def _is_choice(networks: pd.DataFrame, key: str) -> bool:
     """Return whether a column is a choice that was made of networks, and no measurement of each."""
     if key in ("network", "name", *COSTS):
@@ -142,7 +147,7 @@ def _is_choice(networks: pd.DataFrame, key: str) -> bool:
 
 def _named(networks: pd.DataFrame, identity: Sequence[str]) -> pd.DataFrame:
     """Return the networks with a name each: the table's, with what tells apart those of one name."""
-    told = [key for key in varying(networks, list(networks)) if key not in ("network", "name")]
+    told = [key for key in varying(networks, _columns(networks)) if key not in ("network", "name")]
     told = told or [key for key in identity if key in networks and key != "name"]
     rows: list[Any] = networks.to_dict("records")
     if "name" not in networks:
@@ -206,10 +211,10 @@ def _without_measurements(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]
     known = {"name", *axes_of(Architecture()), *COSTS, *_PER_SEED}
     suspects = [
         key
-        for key in table
+        for key in _columns(table)
         if key not in known and pd.api.types.is_float_dtype(table[key]) and not (table[key] == table[key].round()).all()
     ]
-    kept = [key for key in table if key not in (*_PER_SEED, *suspects)]
+    kept = [key for key in _columns(table) if key not in (*_PER_SEED, *suspects)]
     if not suspects or not kept:
         return table, []
     each = [*kept, *(key for key in ("seed", "epoch") if key in table)]
@@ -224,16 +229,15 @@ def _without_measurements(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]
     return table.drop(columns=told), notes
 
 
-def _with_names(table: Any, renamed: Mapping[str, str], source: str) -> pd.DataFrame:
+def _with_names(given: Any, renamed: Mapping[str, str], source: str) -> pd.DataFrame:
     """Return the table with columns by their standard names."""
-    if not isinstance(table, pd.DataFrame):
+    if not isinstance(given, pd.DataFrame):
         raise StudyError(
-            f"{source}: is a {type(table).__name__}, expected a study directory, a table's file or a DataFrame"
+            f"{source}: is a {type(given).__name__}, expected a study directory, a table's file or a DataFrame"
         )
-    if any(name is not None for name in table.index.names):
-        table = table.reset_index()
-    columns = [str(column).strip() for column in table.columns]
-    table = table.set_axis(columns, axis=1).reset_index(drop=True)
+    named = given.reset_index() if any(name is not None for name in given.index.names) else given
+    columns = [str(column).strip() for column in named.columns]
+    table = named.set_axis(columns, axis=1).reset_index(drop=True)
     for old, new in renamed.items():
         if old not in columns:
             raise StudyError(f"{source}: has no column {old!r} to take as {new}; {nearest(old, columns)}")
@@ -259,7 +263,7 @@ def _plain_columns(table: pd.DataFrame, source: str) -> pd.DataFrame:
     for key in ("name", "seed"):
         if key in table and table[key].isna().any():
             raise StudyError(f"{source}: {key}: row {int(np.flatnonzero(table[key].isna())[0]) + 1} is empty")
-    for key in table:
+    for key in _columns(table):
         values = table[key]
         if key in _PER_SEED or (
             (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values))

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import seaborn as sns
@@ -83,7 +84,7 @@ def plot(
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the report's look within the block."""
-    settings = {
+    settings: dict[Any, Any] = {
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": SOFT,

@@ -54,7 +54,8 @@ def _shrunk(
     best = found.best
     low, high = found.interval(best)
     low, high = max(low, 0.0), min(high, 1.0)
-    chance = float(found.chance_of_best[best])
+    highest = found.draws == found.draws.max(axis=1, keepdims=True)
+    chance = float((highest[:, best] / highest.sum(axis=1)).mean())  # of networks that are equally good each is one
     optimism = float(mean.max() - found.estimate[best])
     name = _name(evidence, networks[best])
     count = "" if len(networks) == 1 else f" of {len(networks)}"
