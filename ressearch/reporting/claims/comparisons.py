@@ -168,7 +168,7 @@ def _sentence(
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
     text = (
-        f"{begin}, {names[0]} reach{'es' if choice != 'skip' else ''} {number(ours)} and {names[1]} {number(theirs)}: "
+        f"{begin}, {names[0]} reach{'' if choice in ('skip', 'block') else 'es'} {number(ours)} and {names[1]} {number(theirs)}: "
     )
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
