@@ -156,7 +156,7 @@ def varying(networks: pd.DataFrame, candidates: Sequence[str]) -> tuple[str, ...
 
 def with_options(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the networks with the options of a skip style in its name, where they tell networks apart."""
-    if "skip_options" not in networks:
+    if "skip_options" not in networks or "skip" not in networks:
         return networks
     told = networks.groupby("skip")["skip_options"].transform("nunique") > 1
     named = networks["skip"] + " " + networks["skip_options"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,8 +99,15 @@ def style() -> Iterator[None]:
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "legend.frameon": False,
+        "text.parse_math": False,  # a name may hold dollar signs
     }
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook", font_scale=0.9), matplotlib.rc_context(settings):
+    with (
+        warnings.catch_warnings(),
+        sns.axes_style("whitegrid"),
+        sns.plotting_context("notebook", font_scale=0.9),
+        matplotlib.rc_context(settings),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page's fonts have it
         yield
 
 

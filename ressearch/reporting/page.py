@@ -369,7 +369,7 @@ def _networks(evidence: Evidence, figures: dict[str, list[Markup]]) -> str:
         facts += [f"depth {row['depth']}"] if "depth" in row else []
         facts += [f"{format_count(int(row[key]))} {words}" for key, words in _COSTS.items() if _is_count(row.get(key))]
         told[str(number)] = [str(row["name"]), ", ".join(facts)]
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 _COSTS = {"params": "parameters", "macs": "MACs"}
@@ -403,9 +403,15 @@ def _latex(table: pd.DataFrame) -> str:
 
 
 def _escaped(text: str) -> str:
-    for one in "&%$#_{}":
-        text = text.replace(one, "\\" + one)
-    return text.replace("–", "--")
+    return "".join(_LATEX.get(one, one) for one in text)
+
+
+_LATEX = {one: "\\" + one for one in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+}
 
 
 def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:

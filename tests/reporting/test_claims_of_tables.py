@@ -130,16 +130,16 @@ def test_styles_are_compared_with_the_plain_network_at_every_depth_and_the_deepe
 def test_no_line_joins_networks_that_differ_in_more_than_depth() -> None:
     table = pd.DataFrame(
         {
-            "depth": [8, 20, 20, 56],
-            "width": [8, 8, 16, 16],
-            "block": ["basic", "basic", "bottleneck", "bottleneck"],
-            "val_accuracy": [0.8, 0.85, 0.9, 0.95],
+            "depth": [8, 20, 32, 20, 56, 110],
+            "width": [8, 8, 8, 16, 16, 16],
+            "block": ["basic"] * 3 + ["bottleneck"] * 3,
+            "val_accuracy": [0.8, 0.85, 0.9, 0.92, 0.94, 0.95],
         }
     )
     found = depth_lines(of_table(table))
     assert [(line.subject, line.depths) for line in found] == [
-        ({"block": "basic", "width": 8}, (8, 20)),
-        ({"block": "bottleneck", "width": 16}, (20, 56)),
+        ({"block": "basic", "width": 8}, (8, 20, 32)),
+        ({"block": "bottleneck", "width": 16}, (20, 56, 110)),
     ]
 
 

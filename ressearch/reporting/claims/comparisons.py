@@ -168,9 +168,8 @@ def _sentence(
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
-    text = (
-        f"{begin}, {names[0]} reach{'es' if choice != 'skip' else ''} {number(ours)} and {names[1]} {number(theirs)}: "
-    )
+    verb = "reach" if choice in ("skip", "block") else "reaches"
+    text = f"{begin}, {names[0]} {verb} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
     verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"

@@ -51,6 +51,8 @@ def _seeds(evidence: Evidence, line: DepthLine) -> int:
 def _resolution(result: Line) -> str:
     if np.isnan(result.detectable):
         return "there is one seed per network, so nothing says what chance alone would do"
+    if result.detectable < 1e-8:
+        return "the seeds of a network do not differ, so nothing says what chance alone would do"
     return f"a difference of {number(result.detectable)} would have been seen in 80 % of cases"
 
 

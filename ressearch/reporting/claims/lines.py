@@ -67,7 +67,8 @@ def depth_lines(evidence: Evidence) -> tuple[DepthLine, ...]:
     if len(found) * 2 < len(table) and sum(len(one.networks) for one in found) * 2 < len(table):
         matched = _grouped(table, keys, "")
         found = [one for one in (_held(table, line) for line in matched) if one is not None] or found
-    in_lines = sum(len(one.networks) for one in found)
+    least = 3 if evidence.is_search else 2  # of many networks drawn at random some pairs are equal but for depth
+    in_lines = sum(len(one.networks) for one in found if len(one.networks) >= least)
     if len(found) > _MOST_LINES or (evidence.is_search and in_lines * 2 < len(table)):
         return ()
     return tuple(

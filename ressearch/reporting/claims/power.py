@@ -15,6 +15,10 @@ from ressearch.reporting.statistics.winner import shrink
 METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0.05 with 80 % power (noncentral t)"
 
 
+_NONE = 1e-9
+"""A standard deviation below this is what rounding leaves of none."""
+
+
 def detectable(deviation: float, seeds: int, freedom: float, power: float = 0.8) -> float:
     """Return the difference of two means that a t-test at 0.05 finds with this power.
 
@@ -53,9 +57,9 @@ def power(evidence: Evidence) -> list[Claim]:
     own = np.array([evidence.scores[one].var(ddof=1) if len(evidence.scores[one]) > 1 else np.nan for one in networks])
     upper = mean >= np.median(mean)
     deviation = float(np.sqrt(np.nanmedian(own[upper])) if len(networks) < 3 else np.sqrt(np.nanmean(own[upper])))
-    if deviation == 0:
+    if deviation < _NONE:
         deviation = 0.5 / evidence.examples if evidence.examples else 0.0
-    if deviation == 0:
+    if deviation < _NONE:
         return []
     freedom = 2.0 * (typical - 1)
     size = detectable(deviation, typical, freedom)

@@ -55,7 +55,8 @@ def _shrunk(
     best = found.best
     low, high = found.interval(best)
     low, high = max(low, 0.0), min(high, 1.0)
-    chance = float(found.chance_of_best[best])
+    highest = found.draws == found.draws.max(axis=1, keepdims=True)
+    chance = float((highest[:, best] / highest.sum(axis=1)).mean())  # of networks that are equally good each is one
     optimism = float(mean.max() - found.estimate[best])
     name = _name(evidence, networks[best])
     count = "" if len(networks) == 1 else f" of {len(networks)}"
@@ -108,9 +109,8 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
         cheapest = min(members, key=lambda one: (costs[one] if not np.isnan(costs[one]) else np.inf, -mean[one]))
     best = members[0]
     if len(members) == 1:
-        sentence = (
-            f"{names[0]} ({number(mean[best])}) was shown to be better than each of the other {count - 1} networks."
-        )
+        others = "the other network" if count == 2 else f"each of the other {count - 1} networks"
+        sentence = f"{names[0]} ({number(mean[best])}) was shown to be better than {others}."
     else:
         sentence = (
             f"{len(members)} of {count} networks cannot be told from the best by these seeds"
