@@ -142,6 +142,8 @@ def _is_choice(networks: pd.DataFrame, key: str) -> bool:
         return False
     if key in axes_of_architecture(Architecture()) or not pd.api.types.is_float_dtype(networks[key]):
         return True
+    if "depth" in networks and networks.groupby("depth")[key].nunique().median() <= 1:
+        return False  # a size that goes with depth
     return networks[key].nunique(dropna=False) * 2 <= len(networks)
 
 
