@@ -148,6 +148,9 @@ def _is_choice(networks: pd.DataFrame, key: str) -> bool:
 def _named(networks: pd.DataFrame, identity: Sequence[str]) -> pd.DataFrame:
     """Return the networks with a name each: the table's, with what tells apart those of one name."""
     told = [key for key in varying(networks, _columns(networks)) if key not in ("network", "name")]
+    choices = [key for key in told if _is_choice(networks, key)]
+    if choices and not networks.duplicated(choices).any():
+        told = choices
     told = told or [key for key in identity if key in networks and key != "name"]
     rows: list[Any] = networks.to_dict("records")
     if "name" not in networks:
@@ -307,7 +310,7 @@ _FILLED = ("val_accuracy", "depth", "epoch")
 
 
 def _numbers(values: pd.Series, key: str, source: str) -> pd.Series:
-    """Return a column as floating-point numbers, or as whole ones where all are. Raises StudyError for another value."""
+    """Return a column as numbers, whole ones where all are. Raises StudyError for any other value."""
     told = values.notna().to_numpy()
     numbers = pd.to_numeric(values, errors="coerce")
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_complex_dtype(values):

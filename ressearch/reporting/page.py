@@ -327,6 +327,7 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ressearch.reporting"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
+        finalize=_in_markdown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -341,6 +342,14 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
             row_networks=_row_networks,
         )
         (directory / name).write_text(text_out, encoding="utf-8")
+
+
+@jinja2.pass_eval_context
+def _in_markdown(layout: jinja2.nodes.EvalContext, value: Any) -> Any:
+    """Return a value of the Markdown page so that nothing in it is taken for HTML; HTML escapes its own."""
+    if layout.autoescape or not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return value.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

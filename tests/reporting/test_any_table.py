@@ -89,7 +89,7 @@ def test_a_table_that_cannot_be_read_is_refused_in_one_line_and_nothing_is_writt
     ],
 )
 def test_what_is_said_of_a_table_is_checked(told: dict[str, Any], message: str) -> None:
-    with pytest.raises(StudyError, match=f"^{re.escape(f'x: {message}')}$"):
+    with pytest.raises(StudyError, match=rf"^{re.escape(f'x: {message}')}$"):
         of_table(pd.DataFrame({"depth": [8, 14], "val_accuracy": [0.5, 0.6]}), "x", **told)
 
 
@@ -103,14 +103,14 @@ def test_what_is_no_table_is_refused(what: Any, tmp_path: Path) -> None:
 
 
 def test_a_data_frame_needs_a_place_for_its_report() -> None:
-    with pytest.raises(StudyError, match="^report: `out` names a directory for the report of a table$"):
+    with pytest.raises(StudyError, match=r"^report: `out` names a directory for the report of a table$"):
         report(pd.DataFrame())
 
 
 def test_a_data_frame_without_columns_or_with_complex_numbers_is_refused() -> None:
     with pytest.raises(StudyError, match=re.escape(f"x: has no column val_accuracy; it has none at all {_MAP}")):
         of_table(pd.DataFrame(), "x")
-    with pytest.raises(StudyError, match="^x: val_accuracy: row 1 holds 1j, expected a number$"):
+    with pytest.raises(StudyError, match=r"^x: val_accuracy: row 1 holds 1j, expected a number$"):
         of_table(pd.DataFrame({"depth": [8], "val_accuracy": [1j]}), "x")
 
 
@@ -119,10 +119,10 @@ def test_files_that_hold_no_table_are_refused(tmp_path: Path) -> None:
     latin.write_bytes("depth,skip,val_accuracy\n8,é,.5\n".encode("latin-1"))
     parquet.write_bytes(b"no parquet")
     for file, message in ((missing, "no such file"), (latin, "is not UTF-8 text"), (parquet, "is no parquet table: ")):
-        with pytest.raises(StudyError, match=f"^{re.escape(f'{file}: {message}')}"):
+        with pytest.raises(StudyError, match=rf"^{re.escape(f'{file}: {message}')}"):
             read(file)
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(StudyError, match="d.csv: is a directory$"):
+    with pytest.raises(StudyError, match=r"d.csv: is a directory$"):
         read(tmp_path / "d.csv")
     with pytest.raises(StudyError, match=r"d.csv: holds no study \(no run.json\)$"):
         report(tmp_path / "d.csv")
@@ -245,6 +245,13 @@ def test_costs_for_an_input_that_a_network_cannot_take_are_refused() -> None:
 def test_two_networks_of_one_name_are_told_apart_in_it() -> None:
     table = pd.DataFrame({"name": ["a", "a", "b"], "width": [16, 32, 32], "val_accuracy": [0.5, 0.6, 0.7]})
     assert of_table(table).networks["name"].tolist() == ["a, width 16", "a, width 32", "b"]
+
+
+def test_costs_and_measures_are_in_names_only_where_nothing_else_tells_networks_apart() -> None:
+    table = pd.DataFrame({"depth": [8, 14], "params": [10, 20], "latency": [0.11, 0.23], "val_accuracy": [0.5, 0.6]})
+    assert of_table(table).networks["name"].tolist() == ["depth 8", "depth 14"]
+    alike = of_table(table.assign(depth=8).drop(columns="latency"))
+    assert alike.networks["name"].tolist() == ["params 10", "params 20"]
 
 
 def test_a_column_network_names_them() -> None:

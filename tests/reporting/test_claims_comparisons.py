@@ -20,7 +20,8 @@ def test_skips_are_compared_with_plain_networks_at_each_depth() -> None:
         "+0.000 (95 % interval -0.005 to +0.005)."
     )
     assert found[3].sentence == (
-        "At depth 32, identity skips reach 0.900 and plain networks 0.760: a difference of +0.140 (95 % interval +0.135 to "
+        "At depth 32, identity skips reach 0.900 and plain networks 0.760: a difference of +0.140 (95 % interval "
+        "+0.135 to "
         "+0.145)."
     )
     assert found[3].more["networks"] == ["skip identity, depth 32", "skip none, depth 32"]
@@ -81,7 +82,8 @@ def test_a_seed_each_is_no_comparison_and_one_seed_beside_several_no_interval() 
     assert claimed("comparisons", plain, line({8: 0.81}, seeds=1, skip="identity")) == []
     (only,) = claimed("comparisons", plain, line({8: 0.81}, seeds=2, skip="identity"))
     assert only.sentence == (
-        "At depth 8, identity skips reach 0.810 and plain networks 0.800: a difference of +0.010, of which one seed each "
+        "At depth 8, identity skips reach 0.810 and plain networks 0.800: a difference of +0.010, of which one seed "
+        "each "
         "cannot say whether it is more than chance."
     )
     assert (only.low, only.high, only.p) == (None, None, None)

@@ -20,7 +20,8 @@ from ressearch.reporting.statistics.means import Floats
 from ressearch.reporting.statistics.regression import Fit, least_squares
 
 METHOD = (
-    "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: MacKinnon "
+    "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: "
+    "MacKinnon "
     "and White 1985); p-values by Holm (1979)"
 )
 _BEST = "the best of as many networks drawn again with replacement, 1,000 times (Radosavovic et al. 2020)"
@@ -128,6 +129,7 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
     weights[place] = 1.0
     value, error, p = fit.contrast(weights)
     low, high = value - fit.reach(error), value + fit.reach(error)
+    digits = 3 if high - low > 0.002 else 4
     return Claim(
         "axis_effect",
         subject,
@@ -136,7 +138,7 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
         high,
         METHOD,
         count,
-        f"{said}, with {held} held fixed, changes accuracy by {value:+.3f} ({span(low, high)}).",
+        f"{said}, with {held} held fixed, changes accuracy by {value:+.{digits}f} ({span(low, high, digits)}).",
         p=p,
         more={"standard_error": error, "variance_inflation": fit.inflation[place]},
     )

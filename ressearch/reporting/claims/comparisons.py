@@ -14,7 +14,8 @@ from ressearch.reporting.statistics.means import Family, differences
 
 METHOD = (
     "difference of means, Welch 1947 or, where variances are alike (Bartlett 1937), one shared variance; against one "
-    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; Westfall and Young 1993)"
+    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; Westfall "
+    "and Young 1993)"
 )
 _MOST = 200
 """More comparisons than this say nothing that a reader could use; a search's axes are compared elsewhere."""
@@ -167,9 +168,7 @@ def _sentence(
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
-    text = (
-        f"{begin}, {names[0]} reach{'' if choice in ('skip', 'block') else 'es'} {number(ours)} and {names[1]} {number(theirs)}: "
-    )
+    text = f"{begin}, {names[0]} reach{'' if choice in ('skip', 'block') else 'es'} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
     verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"

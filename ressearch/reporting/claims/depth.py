@@ -103,7 +103,8 @@ def _untested(evidence: Evidence, line: DepthLine) -> Claim:
     scores = [float(evidence.scores[one][0]) for one in line.networks]
     best = int(np.argmax(scores))
     sentence = (
-        f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with one seed per "
+        f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with one "
+        "seed per "
         "network nothing says whether another depth is as good."
     )
     more = {"tied": list(line.depths), "highest_mean_at": line.depths[best], "highest_mean": scores[best]}
@@ -117,7 +118,8 @@ def _saturation(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
     high = line.depths[first_harm - 1] if first_harm is not None else line.depths[last]
     if place == last:
         sentence = (
-            f"{_begin(line)}: accuracy still rises up to depth {line.depths[last]}, the deepest studied; where more depth "
+            f"{_begin(line)}: accuracy still rises up to depth {line.depths[last]}, the deepest studied; where more "
+            "depth "
             "stops helping is not within the depths studied."
         )
     elif place == 0:

@@ -47,7 +47,8 @@ def power(evidence: Evidence) -> list[Claim]:
     typical = int(np.median(seeds))
     if typical < 2:
         sentence = (
-            "With one seed per network no difference between two networks can be told from chance: train each on at least "
+            "With one seed per network no difference between two networks can be told from chance: train each on at "
+            "least "
             "three seeds to see any."
         )
         subject = {"seeds": typical}
@@ -71,8 +72,10 @@ def power(evidence: Evidence) -> list[Claim]:
             None,
             METHOD,
             int(seeds.sum()),
-            f"With {typical} seeds per network, whose accuracies differ by a standard deviation of {number(deviation, 4)}, a "
-            f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are mostly missed.",
+            f"With {typical} seeds per network, whose accuracies differ by a standard deviation of "
+            f"{number(deviation, 4)}, a "
+            f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are mostly "
+            "missed.",
             more={
                 "standard_deviation": deviation,
                 "with_twice_the_seeds": detectable(deviation, 2 * typical, 2.0 * (2 * typical - 1)),
@@ -109,7 +112,8 @@ def _next_hour(
     if _still_rises(evidence):
         choice, value = "depth", None
         sentence = (
-            "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where depth "
+            "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where "
+            "depth "
             "stops helping lies beyond it."
         )
     else:
@@ -129,7 +133,8 @@ def _next_hour(
             )
         else:
             sentence = (
-                f"What next: more networks. Twice as many would be expected to improve the best by {value:.4f}, twice as "
+                f"What next: more networks. Twice as many would be expected to improve the best by {value:.4f}, "
+                "twice as "
                 f"many seeds by {gains['seeds']:.4f}."
             )
     return [Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})]

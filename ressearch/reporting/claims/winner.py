@@ -17,7 +17,8 @@ METHOD = (
 _WORDS = {"macs": "MACs", "params": "parameters"}
 
 TIED = (
-    "networks that no other was shown to beat: one-sided t-tests of differences, held together over all others (Hsu 1981; "
+    "networks that no other was shown to beat: one-sided t-tests of differences, held together over all others (Hsu "
+    "1981; "
     "Sidak 1967), with variances drawn towards those of networks of like accuracy (Smyth 2004)"
 )
 
@@ -67,8 +68,10 @@ def _shrunk(
         high,
         METHOD,
         int(seeds[best]),
-        f"The best network{count} is most likely {name}, with an accuracy of {number(found.estimate[best])} (95 % interval "
-        f"{number(low)} to {number(high)}) once the optimism of having been chosen, {number(max(optimism, 0.0))}, is taken "
+        f"The best network{count} is most likely {name}, with an accuracy of {number(found.estimate[best])} (95 % "
+        "interval "
+        f"{number(low)} to {number(high)}) once the optimism of having been chosen, {number(max(optimism, 0.0))}, is "
+        "taken "
         f"out of its mean of {number(mean[best])}. The probability that it is the best is {chance:.0%}.",
         more={
             "mean": mean[best],
@@ -144,7 +147,8 @@ def _unknown(evidence: Evidence, networks: list[int], mean: Floats) -> list[Clai
     name = _name(evidence, networks[best])
     sentence = (
         f"{name} has the highest accuracy of {len(networks)} networks, {number(mean[best])}. With one seed per network "
-        "nothing says how much of that is chance: it is flattered by the choice, by an unknown amount, and which networks "
+        "nothing says how much of that is chance: it is flattered by the choice, by an unknown amount, and which "
+        "networks "
         "are as good cannot be said."
     )
     return [
