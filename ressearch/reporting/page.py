@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file and one Markdown file from the same content, with figures, tables and claims."""
+"""The page: a self-contained HTML file and a Markdown file of the same content, with figures, tables and claims."""
 
 from __future__ import annotations
 
@@ -138,9 +138,10 @@ def _names(evidence: Evidence) -> str:
         if not depths or not widths or not (depths + widths).replace(".", "").isdigit():
             continue
         count = depths.count(".") + 1
+        stages = f"{count} {'stages' if count > 1 else 'stage'}"
         return (
-            f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {count} "
-            f"{'stages' if count > 1 else 'stage'} (d), which have {widths.replace('.', ', ')} channels (w); after + what differs from "
+            f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {stages} (d), "
+            f"which have {widths.replace('.', ', ')} channels (w); after + what differs from "
             "the default, a network with identity skips. Depth counts the weighted layers along the main path."
         )
     return ""
@@ -285,9 +286,10 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def write(evidence: Evidence, directory: Path) -> Path:
-    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` into a directory; returns the HTML file.
+    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` into a directory.
 
-    They take their places once all are made, `report.html` first: a report that was interrupted is made anew.
+    Returns the HTML file. They take their places once all are made, `report.html` first: a report that was interrupted
+    is made anew.
     """
     content = compose(evidence)
     part = directory / UNFINISHED

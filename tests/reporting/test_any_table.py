@@ -36,8 +36,8 @@ REFUSED = {
     "depth,val_accuracy\n8,True\n": "val_accuracy: row 1 holds True, expected a number",
     "depth,val_accuracy\n8,.5\n9,101\n": f"val_accuracy: row 2 holds 101, {_FRACTION}",
     "depth,val_accuracy\n8,.5\n9,-.1\n": f"val_accuracy: row 2 holds -0.1, {_FRACTION}",
-    "depth,val_accuracy\n8,70\n9,.5\n": "val_accuracy: row 2 holds 0.5 where others hold per cent, such as 70; expected "
-    "fractions throughout, or per cent throughout",
+    "depth,val_accuracy\n8,70\n9,.5\n": "val_accuracy: row 2 holds 0.5 where others hold per cent, such as 70; "
+    "expected fractions throughout, or per cent throughout",
     "depth,val_accuracy,train_accuracy\n8,.5,x\n": "train_accuracy: row 1 holds 'x', expected a number",
     "depth,val_accuracy\nx,.5\n": "depth: row 1 holds 'x', expected a number",
     "depth,val_accuracy\n8.5,.5\n": "depth: row 1 holds 8.5, expected a whole number",
@@ -50,8 +50,8 @@ REFUSED = {
     "depth,seed,val_accuracy\n8,0,.5\n8,,.5\n": "seed: row 2 is empty",
     "val_accuracy,seed\n.5,0\n": "no column tells its networks apart; expected name, depth, width, skip, … beside "
     "val_accuracy",
-    "depth,seed,val_accuracy\n8,1,.5\n9,1,.5\n8,1,.6\n": "row 3: seed 1 of network 'depth 8' stands twice; expected one "
-    "row for each network and seed (and epoch)",
+    "depth,seed,val_accuracy\n8,1,.5\n9,1,.5\n8,1,.6\n": "row 3: seed 1 of network 'depth 8' stands twice; expected "
+    "one row for each network and seed (and epoch)",
     "depth,seed,epoch,val_accuracy\n8,0,1,.5\n8,0,1,.6\n": "row 2: epoch 1 of seed 0 of network 'depth 8' stands twice",
     "depth,epoch,val_accuracy\n8,1,.5\n8,1,.6\n": "row 2: epoch 1 of network 'depth 8' stands twice; a column seed "
     "tells its seeds apart",

@@ -32,8 +32,7 @@ def test_plain_networks_that_get_worse_on_training_data_too_degrade() -> None:
         "Plain networks: depth hurts from 20 on. Depth 20 (0.820) is 0.020 below depth 14 (95 % interval +0.015 to "
         "+0.025, "
         "held together with every depth), and no deeper one recovers (depth 32: 0.760). Training accuracy falls as "
-        "well: "
-        "the deeper network is harder to train, which He et al. (2015) call degradation, not overfitting."
+        "well: the deeper network is harder to train, which He et al. (2015) call degradation, not overfitting."
     )
     assert (onset.estimate, onset.low, onset.high, onset.more["cause"]) == (20, 20, 20, "degradation")
     assert onset.more["fall"]["below_depths"] == [14, 14]
@@ -47,8 +46,7 @@ def test_residual_networks_that_rise_throughout_saturate_beyond_the_depths_studi
     saturation, onset = found["saturation_depth"], found["degradation_onset"]
     assert saturation.sentence == (
         "Identity skips: accuracy still rises up to depth 32, the deepest studied; where more depth stops helping is "
-        "not "
-        "within the depths studied."
+        "not within the depths studied."
     )
     assert (saturation.estimate, saturation.low, saturation.high) == (None, 32, 32)
     assert not saturation.more["is_within_depths"]
@@ -85,8 +83,7 @@ def test_depths_that_seeds_cannot_tell_apart_are_tied() -> None:
     best = found["best_depth"]
     assert best.sentence == (
         "These networks: accuracy is highest at depth 20 (0.850), which these seeds cannot tell from depth 14; the "
-        "other "
-        "depths are lower."
+        "other depths are lower."
     )
     assert (best.estimate, best.low, best.high, best.more["tied"]) == (20, 14, 20, [14, 20])
     onset = found["degradation_onset"]

@@ -19,8 +19,7 @@ def test_what_three_seeds_could_see() -> None:
     seen = claimed("power", *[line({8: 0.8 + 0.0005 * one}, spread=0.01, name=f"n{one}") for one in range(6)])[0]
     assert seen.sentence == (
         "With 3 seeds per network, whose accuracies differ by a standard deviation of 0.0100, a difference of 0.031 "
-        "between "
-        "two networks is found in 80 % of cases; smaller ones are mostly missed."
+        "between two networks is found in 80 % of cases; smaller ones are mostly missed."
     )
     assert seen.subject == {"seeds": 3}
     assert seen.n == 18
@@ -49,8 +48,7 @@ def test_where_accuracy_still_rises_more_depth_is_next() -> None:
     assert upcoming.subject == {"choice": "depth"}
     assert upcoming.sentence == (
         "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where depth "
-        "stops "
-        "helping lies beyond it."
+        "stops helping lies beyond it."
     )
 
 
@@ -69,8 +67,7 @@ def test_where_networks_differ_more_than_seeds_more_networks_are_next() -> None:
     assert gains["networks"] > gains["seeds"] >= 0
     assert upcoming.sentence == (
         f"What next: more networks. Twice as many would be expected to improve the best by {gains['networks']:.4f}, "
-        "twice "
-        f"as many seeds by {gains['seeds']:.4f}."
+        f"twice as many seeds by {gains['seeds']:.4f}."
     )
 
 

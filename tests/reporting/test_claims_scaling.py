@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from made_tables import claimed, line
 
@@ -50,7 +52,7 @@ def test_each_size_that_is_known_has_its_own_law() -> None:
         ),
     ],
 )
-def test_no_law_is_given_where_the_data_carry_none(means: dict[int, float], told: dict[str, int], reason: str) -> None:
+def test_no_law_is_given_where_the_data_carry_none(means: dict[int, float], told: dict[str, Any], reason: str) -> None:
     (only,) = claimed("scaling", line(means, **told))
     assert only.sentence == f"These networks: no scaling law over depth is given, because {reason}."
     assert only.more["refused"] == reason
@@ -71,8 +73,7 @@ def test_a_short_line_beside_a_long_one_is_refused_by_itself() -> None:
     )
     assert found[0].sentence == (
         "Plain networks: no scaling law over depth is given, because 3 sizes are too few for a curve of three "
-        "parameters; "
-        "5 are needed."
+        "parameters; 5 are needed."
     )
     assert found[1].estimate == pytest.approx(0.7, abs=0.01)
 

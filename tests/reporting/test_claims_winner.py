@@ -58,8 +58,7 @@ def test_one_seed_each_names_the_highest_and_says_that_it_may_be_chance() -> Non
     (only,) = claimed("winner", *[line({8: mean}, seeds=1, spread=0, name=f"n{mean}") for mean in (0.7, 0.9, 0.8)])
     assert only.sentence == (
         "n0.9 has the highest accuracy of 3 networks, 0.900. With one seed per network nothing says how much of that "
-        "is "
-        "chance: it is flattered by the choice, by an unknown amount, and which networks are as good cannot be said."
+        "is chance: it is flattered by the choice, by an unknown amount, and which networks are as good cannot be said."
     )
     assert (only.estimate, only.low, only.high, only.n, only.subject["network"]) == (None, None, None, 1, 1)
 

@@ -1,4 +1,4 @@
-"""Differences between networks that differ in one choice alone, against a control: plain networks where there are any."""
+"""Differences between networks that differ in one choice alone, against a control: plain networks where any are."""
 
 from __future__ import annotations
 
@@ -168,7 +168,8 @@ def _sentence(
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
-    text = f"{begin}, {names[0]} reach{'' if choice in ('skip', 'block') else 'es'} {number(ours)} and {names[1]} {number(theirs)}: "
+    reach = "reach" if choice in ("skip", "block") else "reaches"
+    text = f"{begin}, {names[0]} {reach} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
     verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"

@@ -99,7 +99,7 @@ def _best(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
 
 
 def _untested(evidence: Evidence, line: DepthLine) -> Claim:
-    """Return what can be said of a line where one seed of each network was trained: no test, and no depth called best."""
+    """Return what can be said of a line with one seed of each network: no test, and no depth called best."""
     scores = [float(evidence.scores[one][0]) for one in line.networks]
     best = int(np.argmax(scores))
     sentence = (
@@ -119,8 +119,7 @@ def _saturation(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
     if place == last:
         sentence = (
             f"{_begin(line)}: accuracy still rises up to depth {line.depths[last]}, the deepest studied; where more "
-            "depth "
-            "stops helping is not within the depths studied."
+            "depth stops helping is not within the depths studied."
         )
     elif place == 0:
         sentence = f"{_begin(line)}: more depth than {line.depths[0]} was not shown to help; {_resolution(result)}."
@@ -192,11 +191,12 @@ def _deepest(line: DepthLine, result: Line) -> str:
 
 
 _CAUSES = {
-    "degradation": "Training accuracy falls as well: the deeper network is harder to train, which He et al. (2015) call "
-    "degradation, not overfitting.",
-    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of He et al. (2015).",
-    "cannot tell": "These seeds cannot tell whether training accuracy falls too, so neither degradation nor overfitting is "
-    "shown.",
+    "degradation": "Training accuracy falls as well: the deeper network is harder to train, which He et al. (2015) "
+    "call degradation, not overfitting.",
+    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of He et al. "
+    "(2015).",
+    "cannot tell": "These seeds cannot tell whether training accuracy falls too, so neither degradation nor "
+    "overfitting is shown.",
     "not recorded": "Training accuracy is not on record, so degradation cannot be told from overfitting.",
 }
 

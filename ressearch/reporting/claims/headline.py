@@ -9,8 +9,9 @@ from ressearch.reporting.evidence import Evidence
 def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
     """Return the statements that answer the question; a page does not repeat them below.
 
-    Of a depth study with seeds: what depth does to plain networks and to the first kind that has skips, and the difference between
-    the two at the greatest depth that both have. Of one without seeds: the effect of depth over all lines. Else: the best network, and what it reached on fresh seeds.
+    Of a depth study with seeds: what depth does to plain networks and to the first kind that has skips, and the
+    difference between the two at the greatest depth that both have. Of one without seeds: the effect of depth over all
+    lines. Else: the best network, and what it reached on fresh seeds.
     """
     if evidence.networks.empty:
         return [_nothing(evidence)]

@@ -48,8 +48,7 @@ def power(evidence: Evidence) -> list[Claim]:
     if typical < 2:
         sentence = (
             "With one seed per network no difference between two networks can be told from chance: train each on at "
-            "least "
-            "three seeds to see any."
+            "least three seeds to see any."
         )
         subject = {"seeds": typical}
         return [Claim("detectable_difference", subject, None, None, None, METHOD, len(networks), sentence)]
@@ -113,8 +112,7 @@ def _next_hour(
         choice, value = "depth", None
         sentence = (
             "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where "
-            "depth "
-            "stops helping lies beyond it."
+            "depth stops helping lies beyond it."
         )
     else:
         choice = max(gains, key=lambda name: gains[name])

@@ -36,7 +36,7 @@ def scaling(evidence: Evidence) -> list[Claim]:
         ]
     for line in found:
         for size in ("depth", "params", "macs"):
-            if size in evidence.networks and not (size == line.held):
+            if size in evidence.networks and size != line.held:
                 made = _fitted(evidence, line, size)
                 if made is not None:
                     claims.append(made)
