@@ -264,8 +264,11 @@ def _with_names(given: Any, renamed: Mapping[str, str], source: str) -> pd.DataF
 def _plain_columns(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table with every column of numbers, of booleans or of text on one line."""
     for key in ("name", "seed"):
-        if key in table and table[key].isna().any():
-            raise StudyError(f"{source}: {key}: row {int(np.flatnonzero(table[key].isna())[0]) + 1} is empty")
+        if key not in table:
+            continue
+        is_empty = table[key].isna() | (table[key].astype(str).str.strip() == "")
+        if is_empty.any():
+            raise StudyError(f"{source}: {key}: row {int(np.flatnonzero(is_empty)[0]) + 1} is empty")
     for key in _columns(table):
         values = table[key]
         if key in _PER_SEED or (
@@ -369,7 +372,7 @@ def _described(table: pd.DataFrame, input_shape: tuple[int, ...], source: str) -
     try:
         costs = {name: cost(one, input_shape)._asdict() for name, one in found.items()}
     except RessearchError as error:
-        raise StudyError(f"{source}: costs cannot be counted: {error}") from None
+        raise StudyError(f"{source}: costs cannot be counted: {error}; --input gives the shape of one input") from None
     filled |= {key: [costs[name][key] for name in table["name"]] for key in missing}
     shape = "x".join(map(str, input_shape))
     return table.assign(**filled), [f"Counted by the networks' names, for an input of {shape}: {', '.join(missing)}."]

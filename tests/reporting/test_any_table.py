@@ -47,6 +47,7 @@ REFUSED = {
     "depth,params,val_accuracy\n8,-3,.5\n": "params: row 1 holds -3, expected a number above 0",
     "depth,epoch,val_accuracy\n8,-1,.5\n": "epoch: row 1 holds -1, expected a number from 0",
     "name,val_accuracy\na,.5\n,.5\n": "name: row 2 is empty",
+    'name,val_accuracy\na,.5\n" ",.5\n': "name: row 2 is empty",
     "depth,seed,val_accuracy\n8,0,.5\n8,,.5\n": "seed: row 2 is empty",
     "val_accuracy,seed\n.5,0\n": "no column tells its networks apart; expected name, depth, width, skip, … beside "
     "val_accuracy",
@@ -240,6 +241,13 @@ def test_costs_for_an_input_that_a_network_cannot_take_are_refused() -> None:
         StudyError, match=r"^x: costs cannot be counted: input shape \(784,\) is not \(channels, height"
     ):
         of_table(table, "x", input_shape=(784,))
+
+
+def test_costs_that_are_known_of_some_networks_are_shown_of_those(tmp_path: Path) -> None:
+    table = pd.DataFrame({"depth": [8, 14, 20], "params": [1000, np.nan, 3000], "val_accuracy": [0.5, 0.6, 0.7]})
+    said = report(table.assign(macs=np.nan), out=tmp_path / "out").read_text("utf-8")
+    assert "<td>1k</td><td>–</td><td>0.500</td>" in said
+    assert "<td>–</td><td>–</td><td>0.600</td>" in said
 
 
 def test_two_networks_of_one_name_are_told_apart_in_it() -> None:

@@ -143,6 +143,8 @@ def test_no_line_joins_different_networks() -> None:
         ({"skip": "b", "width": 32}, (6, 7), (8, 14), "width"),
     ]
     assert [one.label for one in found][:2] == ["a skips, width 16", "a skips, width 32"]
+    halves = depth_lines(evidence(*[line({8: 0.8, 14: 0.8}, width=width) for width in (0.5, 2.0)]))
+    assert [one.label for one in halves] == ["width 0.5", "width 2"]
 
 
 def test_plain_networks_come_first_and_depths_in_order() -> None:
