@@ -54,3 +54,31 @@ def plain_and_residual(train_gap: float = 0.05) -> list[pd.DataFrame]:
         line(means, train={depth: mean + train_gap for depth, mean in means.items()}, skip=skip)
         for skip, means in (("none", PLAIN), ("identity", RESIDUAL))
     ]
+
+
+def search(
+    networks: int = 60,
+    seeds: int = 2,
+    of_depth: float = 0.02,
+    of_skips: float = 0.03,
+    is_square: bool = False,
+) -> pd.DataFrame:
+    """Return networks at random: accuracy is 0.6, and `of_depth` for each doubling of depth, `of_skips` for skips.
+
+    Args:
+        networks: how many, of which every second one has skips.
+        seeds: of each.
+        of_depth: effect of a doubling of depth.
+        of_skips: effect of identity skips.
+        is_square: whether width equals depth, so that nothing tells their effects apart.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(networks):
+        depth, width = int(rng.integers(8, 64)), int(rng.integers(8, 640))
+        width = depth if is_square else width
+        skip = ("none", "identity")[number % 2]
+        mean = 0.6 + of_depth * np.log2(depth) + of_skips * (skip == "identity") + 0.001 * rng.normal()
+        fields = {"name": f"n{number}", "depth": depth, "width": width, "skip": skip, "macs": depth * width**2}
+        rows += [{**fields, "seed": seed, "val_accuracy": mean + 0.001 * seed} for seed in range(seeds)]
+    return pd.DataFrame(rows)

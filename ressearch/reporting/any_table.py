@@ -150,6 +150,9 @@ def _is_choice(networks: pd.DataFrame, key: str) -> bool:
 def _named(networks: pd.DataFrame, identity: Sequence[str]) -> pd.DataFrame:
     """Return the networks with a name each: the table's, with what tells apart those of one name."""
     told = [key for key in varying(networks, _columns(networks)) if key not in ("network", "name")]
+    choices = [key for key in told if _is_choice(networks, key)]
+    if choices and not networks.duplicated(choices).any():
+        told = choices
     told = told or [key for key in identity if key in networks and key != "name"]
     rows: list[Any] = networks.to_dict("records")
     if "name" not in networks:
@@ -263,8 +266,11 @@ def _with_names(given: Any, renamed: Mapping[str, str], source: str) -> pd.DataF
 def _plain_columns(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return the table with every column of numbers, of booleans or of text on one line."""
     for key in ("name", "seed"):
-        if key in table and table[key].isna().any():
-            raise StudyError(f"{source}: {key}: row {int(np.flatnonzero(table[key].isna())[0]) + 1} is empty")
+        if key not in table:
+            continue
+        is_empty = table[key].isna() | (table[key].astype(str).str.strip() == "")
+        if is_empty.any():
+            raise StudyError(f"{source}: {key}: row {int(np.flatnonzero(is_empty)[0]) + 1} is empty")
     for key in _columns(table):
         values = table[key]
         if key in _PER_SEED or (
@@ -309,7 +315,7 @@ _FILLED = ("val_accuracy", "depth", "epoch")
 
 
 def _numbers(values: pd.Series, key: str, source: str) -> pd.Series:
-    """Return a column as floating-point numbers, or as whole ones where all are. Raises StudyError for others."""
+    """Return a column as numbers, whole ones where all are. Raises StudyError for any other value."""
     told = values.notna().to_numpy()
     numbers = pd.to_numeric(values, errors="coerce")
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_complex_dtype(values):
@@ -372,7 +378,7 @@ def _described(table: pd.DataFrame, input_shape: tuple[int, ...], source: str) -
     try:
         costs = {name: cost(one, input_shape)._asdict() for name, one in found.items()}
     except RessearchError as error:
-        raise StudyError(f"{source}: costs cannot be counted: {error}") from None
+        raise StudyError(f"{source}: costs cannot be counted: {error}; --input gives the shape of one input") from None
     filled |= {key: [costs[name][key] for name in table["name"]] for key in missing}
     shape = "x".join(map(str, input_shape))
     return table.assign(**filled), [f"Counted by the networks' names, for an input of {shape}: {', '.join(missing)}."]

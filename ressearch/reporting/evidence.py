@@ -74,8 +74,8 @@ class Evidence:
 
     def _by_network(self, column: str) -> dict[int, np.ndarray]:
         values = self.replicates[column].to_numpy(dtype=float)
-        places: dict[Any, Any] = self.replicates.groupby("network", sort=False).indices
-        return {int(network): values[place] for network, place in places.items()}
+        places = self.replicates.groupby("network", sort=False).indices
+        return {int(str(network)): values[place] for network, place in places.items()}
 
     @cached_property
     def rows(self) -> dict[int, dict[str, Any]]:
@@ -172,7 +172,7 @@ def of_results(results: Results) -> Evidence:
     trials = results.phase("search").trials
     trials = trials[trials["status"] == Status.COMPLETED]
     rows: list[Any] = trials.to_dict("records")
-    described = [axes_of(row) for row in rows]
+    described = [axes_of(architecture_of(row)) for row in rows]
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):
         networks[key] = trials[key].to_numpy()

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file and one Markdown file from one content, with figures, tables and claims."""
+"""The page: a self-contained HTML file and a Markdown file of the same content, with figures, tables and claims."""
 
 from __future__ import annotations
 
@@ -139,10 +139,10 @@ def _names(evidence: Evidence) -> str:
         if not depths or not widths or not (depths + widths).replace(".", "").isdigit():
             continue
         count = depths.count(".") + 1
+        stages = f"{count} {'stages' if count > 1 else 'stage'}"
         return (
-            f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {count} "
-            f"{'stages' if count > 1 else 'stage'} (d), which have {widths.replace('.', ', ')} channels (w); "
-            "after + what differs from "
+            f"A name such as {name} says: {block} blocks; {depths.replace('.', ', ')} of them in {stages} (d), "
+            f"which have {widths.replace('.', ', ')} channels (w); after + what differs from "
             "the default, a network with identity skips. Depth counts the weighted layers along the main path."
         )
     return ""
@@ -287,9 +287,10 @@ def _facts(results: Results) -> dict[str, str]:
 
 
 def write(evidence: Evidence, directory: Path) -> Path:
-    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` to a directory; returns the HTML file.
+    """Write `report.html`, `report.md`, `claims.json`, `figures/` and `tables/` into a directory.
 
-    They take their places once all are made, `report.html` first: a report that was interrupted is made anew.
+    Returns the HTML file. They take their places once all are made, `report.html` first: a report that was interrupted
+    is made anew.
     """
     content = compose(evidence)
     part = directory / UNFINISHED
@@ -329,6 +330,7 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ressearch.reporting"),
         autoescape=jinja2.select_autoescape(["html.j2"]),
+        finalize=_in_markdown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -343,6 +345,14 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
             row_networks=_row_networks,
         )
         (directory / name).write_text(text_out, encoding="utf-8")
+
+
+@jinja2.pass_eval_context
+def _in_markdown(layout: jinja2.nodes.EvalContext, value: Any) -> Any:
+    """Return a value of the Markdown page so that nothing in it is taken for HTML; HTML escapes its own."""
+    if layout.autoescape or not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return value.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

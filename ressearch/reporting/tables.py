@@ -219,7 +219,7 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.copy()
     for column in shown.columns:
         if column in ("params", "macs", "activations", "macs_trained"):
-            shown[column] = shown[column].map(format_count)
+            shown[column] = shown[column].map(lambda value: "–" if pd.isna(value) else format_count(value))
         elif column in ("train_seconds", "device_seconds"):
             shown[column] = shown[column].map(lambda value: f"{value:.1f}")
         elif pd.api.types.is_float_dtype(shown[column]):

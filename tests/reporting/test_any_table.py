@@ -36,9 +36,8 @@ REFUSED = {
     "depth,val_accuracy\n8,True\n": "val_accuracy: row 1 holds True, expected a number",
     "depth,val_accuracy\n8,.5\n9,101\n": f"val_accuracy: row 2 holds 101, {_FRACTION}",
     "depth,val_accuracy\n8,.5\n9,-.1\n": f"val_accuracy: row 2 holds -0.1, {_FRACTION}",
-    "depth,val_accuracy\n8,70\n9,.5\n": "val_accuracy: row 2 holds 0.5 where others hold per cent, such as "
-    "70; expected "
-    "fractions throughout, or per cent throughout",
+    "depth,val_accuracy\n8,70\n9,.5\n": "val_accuracy: row 2 holds 0.5 where others hold per cent, such as 70; "
+    "expected fractions throughout, or per cent throughout",
     "depth,val_accuracy,train_accuracy\n8,.5,x\n": "train_accuracy: row 1 holds 'x', expected a number",
     "depth,val_accuracy\nx,.5\n": "depth: row 1 holds 'x', expected a number",
     "depth,val_accuracy\n8.5,.5\n": "depth: row 1 holds 8.5, expected a whole number",
@@ -48,12 +47,12 @@ REFUSED = {
     "depth,params,val_accuracy\n8,-3,.5\n": "params: row 1 holds -3, expected a number above 0",
     "depth,epoch,val_accuracy\n8,-1,.5\n": "epoch: row 1 holds -1, expected a number from 0",
     "name,val_accuracy\na,.5\n,.5\n": "name: row 2 is empty",
+    'name,val_accuracy\na,.5\n" ",.5\n': "name: row 2 is empty",
     "depth,seed,val_accuracy\n8,0,.5\n8,,.5\n": "seed: row 2 is empty",
     "val_accuracy,seed\n.5,0\n": "no column tells its networks apart; expected name, depth, width, skip, … beside "
     "val_accuracy",
-    "depth,seed,val_accuracy\n8,1,.5\n9,1,.5\n8,1,.6\n": "row 3: seed 1 of network 'depth 8' stands twice; "
-    "expected one "
-    "row for each network and seed (and epoch)",
+    "depth,seed,val_accuracy\n8,1,.5\n9,1,.5\n8,1,.6\n": "row 3: seed 1 of network 'depth 8' stands twice; expected "
+    "one row for each network and seed (and epoch)",
     "depth,seed,epoch,val_accuracy\n8,0,1,.5\n8,0,1,.6\n": "row 2: epoch 1 of seed 0 of network 'depth 8' stands twice",
     "depth,epoch,val_accuracy\n8,1,.5\n8,1,.6\n": "row 2: epoch 1 of network 'depth 8' stands twice; a column seed "
     "tells its seeds apart",
@@ -91,7 +90,7 @@ def test_a_table_that_cannot_be_read_is_refused_in_one_line_and_nothing_is_writt
     ],
 )
 def test_what_is_said_of_a_table_is_checked(told: dict[str, Any], message: str) -> None:
-    with pytest.raises(StudyError, match=f"^{re.escape(f'x: {message}')}$"):
+    with pytest.raises(StudyError, match=rf"^{re.escape(f'x: {message}')}$"):
         of_table(pd.DataFrame({"depth": [8, 14], "val_accuracy": [0.5, 0.6]}), "x", **told)
 
 
@@ -121,10 +120,10 @@ def test_files_that_hold_no_table_are_refused(tmp_path: Path) -> None:
     latin.write_bytes("depth,skip,val_accuracy\n8,é,.5\n".encode("latin-1"))
     parquet.write_bytes(b"no parquet")
     for file, message in ((missing, "no such file"), (latin, "is not UTF-8 text"), (parquet, "is no parquet table: ")):
-        with pytest.raises(StudyError, match=f"^{re.escape(f'{file}: {message}')}"):
+        with pytest.raises(StudyError, match=rf"^{re.escape(f'{file}: {message}')}"):
             read(file)
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(StudyError, match=r"d\.csv: is a directory$"):
+    with pytest.raises(StudyError, match=r"d.csv: is a directory$"):
         read(tmp_path / "d.csv")
     with pytest.raises(StudyError, match=r"d.csv: holds no study \(no run.json\)$"):
         report(tmp_path / "d.csv")
@@ -244,9 +243,23 @@ def test_costs_for_an_input_that_a_network_cannot_take_are_refused() -> None:
         of_table(table, "x", input_shape=(784,))
 
 
+def test_costs_that_are_known_of_some_networks_are_shown_of_those(tmp_path: Path) -> None:
+    table = pd.DataFrame({"depth": [8, 14, 20], "params": [1000, np.nan, 3000], "val_accuracy": [0.5, 0.6, 0.7]})
+    said = report(table.assign(macs=np.nan), out=tmp_path / "out").read_text("utf-8")
+    assert "<td>1k</td><td>–</td><td>0.500</td>" in said
+    assert "<td>–</td><td>–</td><td>0.600</td>" in said
+
+
 def test_two_networks_of_one_name_are_told_apart_in_it() -> None:
     table = pd.DataFrame({"name": ["a", "a", "b"], "width": [16, 32, 32], "val_accuracy": [0.5, 0.6, 0.7]})
     assert of_table(table).networks["name"].tolist() == ["a, width 16", "a, width 32", "b"]
+
+
+def test_costs_and_measures_are_in_names_only_where_nothing_else_tells_networks_apart() -> None:
+    table = pd.DataFrame({"depth": [8, 14], "params": [10, 20], "latency": [0.11, 0.23], "val_accuracy": [0.5, 0.6]})
+    assert of_table(table).networks["name"].tolist() == ["depth 8", "depth 14"]
+    alike = of_table(table.assign(depth=8).drop(columns="latency"))
+    assert alike.networks["name"].tolist() == ["params 10", "params 20"]
 
 
 def test_a_column_network_names_them() -> None:

@@ -82,9 +82,8 @@ def test_a_seed_each_is_no_comparison_and_one_seed_beside_several_no_interval() 
     assert claimed("comparisons", plain, line({8: 0.81}, seeds=1, skip="identity")) == []
     (only,) = claimed("comparisons", plain, line({8: 0.81}, seeds=2, skip="identity"))
     assert only.sentence == (
-        "At depth 8, identity skips reach 0.810 and plain networks 0.800: a difference of +0.010, of which one "
-        "seed each "
-        "cannot say whether it is more than chance."
+        "At depth 8, identity skips reach 0.810 and plain networks 0.800: a difference of +0.010, of which one seed "
+        "each cannot say whether it is more than chance."
     )
     assert (only.low, only.high, only.p) == (None, None, None)
     assert only.estimate == pytest.approx(0.01)

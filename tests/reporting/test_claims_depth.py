@@ -29,11 +29,10 @@ def test_plain_networks_that_get_worse_on_training_data_too_degrade() -> None:
     assert (saturation.estimate, saturation.low, saturation.high) == (14, 14, 14)
     assert saturation.more["is_within_depths"]
     assert onset.sentence == (
-        "Plain networks: depth hurts from 20 on. Depth 20 (0.820) is 0.020 below depth 14 (95 % interval +0.015 "
-        "to +0.025, "
-        "held together with every depth), and no deeper one recovers (depth 32: 0.760). Training accuracy falls "
-        "as well: "
-        "the deeper network is harder to train, which He et al. (2015) call degradation, not overfitting."
+        "Plain networks: depth hurts from 20 on. Depth 20 (0.820) is 0.020 below depth 14 (95 % interval +0.015 to "
+        "+0.025, "
+        "held together with every depth), and no deeper one recovers (depth 32: 0.760). Training accuracy falls as "
+        "well: the deeper network is harder to train, which He et al. (2015) call degradation, not overfitting."
     )
     assert (onset.estimate, onset.low, onset.high, onset.more["cause"]) == (20, 20, 20, "degradation")
     assert onset.more["fall"]["below_depths"] == [14, 14]
@@ -46,15 +45,14 @@ def test_residual_networks_that_rise_throughout_saturate_beyond_the_depths_studi
     assert found["best_depth"].estimate == 32
     saturation, onset = found["saturation_depth"], found["degradation_onset"]
     assert saturation.sentence == (
-        "Identity skips: accuracy still rises up to depth 32, the deepest studied; where more depth stops "
-        "helping is not "
-        "within the depths studied."
+        "Identity skips: accuracy still rises up to depth 32, the deepest studied; where more depth stops helping is "
+        "not within the depths studied."
     )
     assert (saturation.estimate, saturation.low, saturation.high) == (None, 32, 32)
     assert not saturation.more["is_within_depths"]
     assert onset.sentence == (
-        "Identity skips: no depth up to 32 was shown to hurt; a difference of 0.007 would have been seen in 80 % "
-        "of cases."
+        "Identity skips: no depth up to 32 was shown to hurt; a difference of 0.007 would have been seen in 80 % of "
+        "cases."
     )
     assert (onset.estimate, onset.low, onset.high, onset.more["cause"]) == (None, None, None, None)
 
@@ -84,15 +82,14 @@ def test_depths_that_seeds_cannot_tell_apart_are_tied() -> None:
     found = kinds(claimed("depth", line({8: 0.80, 14: 0.85, 20: 0.8505, 32: 0.80})))
     best = found["best_depth"]
     assert best.sentence == (
-        "These networks: accuracy is highest at depth 20 (0.850), which these seeds cannot tell from depth 14; "
-        "the other "
-        "depths are lower."
+        "These networks: accuracy is highest at depth 20 (0.850), which these seeds cannot tell from depth 14; the "
+        "other depths are lower."
     )
     assert (best.estimate, best.low, best.high, best.more["tied"]) == (20, 14, 20, [14, 20])
     onset = found["degradation_onset"]
     assert onset.sentence.startswith(
-        "These networks: depth hurts from 32 on. Depth 32 (0.800) is 0.050 below the mean of depths 14 to 20 (95 "
-        "% interval"
+        "These networks: depth hurts from 32 on. Depth 32 (0.800) is 0.050 below the mean of depths 14 to 20 (95 % "
+        "interval"
     )
     assert "no deeper one recovers" not in onset.sentence
     assert (onset.low, onset.high, onset.more["fall"]["below_depths"]) == (20, 32, [14, 20])
@@ -146,6 +143,8 @@ def test_no_line_joins_different_networks() -> None:
         ({"skip": "b", "width": 32}, (6, 7), (8, 14), "width"),
     ]
     assert [one.label for one in found][:2] == ["a skips, width 16", "a skips, width 32"]
+    halves = depth_lines(evidence(*[line({8: 0.8, 14: 0.8}, width=width) for width in (0.5, 2.0)]))
+    assert [one.label for one in halves] == ["width 0.5", "width 2"]
 
 
 def test_plain_networks_come_first_and_depths_in_order() -> None:

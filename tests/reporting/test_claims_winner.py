@@ -13,8 +13,8 @@ def test_a_network_far_above_the_others_is_the_best_for_certain() -> None:
     assert best.kind == "shrunk_winner"
     assert best.subject == {"name": "c", "network": 2, "among": 3}
     assert best.sentence == (
-        "The best network of 3 is most likely c, with an accuracy of 0.900 (95 % interval 0.896 to 0.904) once "
-        "the optimism "
+        "The best network of 3 is most likely c, with an accuracy of 0.900 (95 % interval 0.897 to 0.903) once the "
+        "optimism "
         "of having been chosen, 0.000, is taken out of its mean of 0.900. The probability that it is the best is 100%."
     )
     assert best.estimate == pytest.approx(0.9, abs=1e-3)
@@ -29,8 +29,8 @@ def test_networks_that_seeds_cannot_tell_apart_are_tied_and_the_cheapest_is_name
     best, tied = claimed("winner", *parts)
     assert best.more["probability_of_best"] < 0.5
     assert tied.sentence == (
-        "6 of 6 networks cannot be told from the best by these seeds. The cheapest of them is n0 (0.800), with "
-        "17% of the "
+        "6 of 6 networks cannot be told from the best by these seeds. The cheapest of them is n0 (0.800), with 17% "
+        "of the "
         "MACs of n5 (0.800)."
     )
     assert tied.more["cheapest"] == "n0"
@@ -57,9 +57,8 @@ def test_two_networks_have_a_tied_set_and_no_distribution() -> None:
 def test_one_seed_each_names_the_highest_and_says_that_it_may_be_chance() -> None:
     (only,) = claimed("winner", *[line({8: mean}, seeds=1, spread=0, name=f"n{mean}") for mean in (0.7, 0.9, 0.8)])
     assert only.sentence == (
-        "n0.9 has the highest accuracy of 3 networks, 0.900. With one seed per network nothing says how much of "
-        "that is "
-        "chance: it is flattered by the choice, by an unknown amount, and which networks are as good cannot be said."
+        "n0.9 has the highest accuracy of 3 networks, 0.900. With one seed per network nothing says how much of that "
+        "is chance: it is flattered by the choice, by an unknown amount, and which networks are as good cannot be said."
     )
     assert (only.estimate, only.low, only.high, only.n, only.subject["network"]) == (None, None, None, 1, 1)
 

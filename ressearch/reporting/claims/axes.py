@@ -1,4 +1,4 @@
-"""What paid: the effect of each axis of the space with the others held fixed, and the values of the best networks.
+"""What paid: the effect of each axis with the others held fixed, and the values that the best networks have.
 
 A search is no depth study: its deeper networks differ from its shallower ones in more than depth. So the effect of an
 axis is estimated from all networks together, and refused where the search cannot tell it from another's.
@@ -21,8 +21,7 @@ from ressearch.reporting.statistics.regression import Fit, least_squares
 
 METHOD = (
     "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: "
-    "MacKinnon "
-    "and White 1985); p-values by Holm (1979)"
+    "MacKinnon and White 1985); p-values by Holm (1979)"
 )
 _BEST = "the best of as many networks drawn again with replacement, 1,000 times (Radosavovic et al. 2020)"
 
@@ -65,7 +64,7 @@ def terms_of(evidence: Evidence) -> list[Term]:
         if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
             control = control_of(values.astype(str))
             for value in sorted(set(values.astype(str)) - {str(control)}):
-                column = np.array([1.0 if one == value else 0.0 for one in values.astype(str)])
+                column: Floats = (values.astype(str) == value).to_numpy().astype(float)
                 if min(column.sum(), len(column) - column.sum()) >= 2:
                     found.append(Term(axis, value, control, f"{value} instead of {control}", column))
         elif values.isna().any():
@@ -111,7 +110,8 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
         subject |= {"value": term.value, "against": term.against}
     said = _axis_words(term)
     if fit.inflation[place] > _CONFOUNDED:
-        correlations = np.abs(np.nan_to_num(np.atleast_2d(np.corrcoef(columns[:, 1:], rowvar=False)))[place - 1])
+        together = np.atleast_2d(np.nan_to_num(np.corrcoef(columns[:, 1:], rowvar=False)))
+        correlations = np.abs(together[place - 1])
         correlations[place - 1] = -1
         rival = terms[int(correlations.argmax())].axis.replace("_", " ") if len(terms) > 1 else "the constant"
         return Claim(
@@ -129,6 +129,7 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
     weights[place] = 1.0
     value, error, p = fit.contrast(weights)
     low, high = value - fit.reach(error), value + fit.reach(error)
+    digits = 3 if high - low > 0.002 else 4
     return Claim(
         "axis_effect",
         subject,
@@ -137,7 +138,7 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
         high,
         METHOD,
         count,
-        f"{said}, with {held} held fixed, changes accuracy by {value:+.3f} ({span(low, high)}).",
+        f"{said}, with {held} held fixed, changes accuracy by {value:+.{digits}f} ({span(low, high, digits)}).",
         p=p,
         more={"standard_error": error, "variance_inflation": fit.inflation[place]},
     )

@@ -1,4 +1,4 @@
-"""Differences between networks that differ in one choice alone, against a control: plain networks if there are any."""
+"""Differences between networks that differ in one choice alone, against a control: plain networks where any are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ressearch.reporting.statistics.means import Family, differences
 
 METHOD = (
     "difference of means, Welch 1947 or, where variances are alike (Bartlett 1937), one shared variance; against one "
-    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; "
-    "Westfall and Young 1993)"
+    "control, held together over all comparisons at a depth by the simulated least p-value (Dunnett 1955; Westfall "
+    "and Young 1993)"
 )
 _MOST = 200
 """More comparisons than this say nothing that a reader could use; a search's axes are compared elsewhere."""
@@ -168,8 +168,8 @@ def _sentence(
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
     names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
-    verb = "reach" if choice in ("skip", "block") else "reaches"
-    text = f"{begin}, {names[0]} {verb} {number(ours)} and {names[1]} {number(theirs)}: "
+    reach = "reach" if choice in ("skip", "block") else "reaches"
+    text = f"{begin}, {names[0]} {reach} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
     verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"

@@ -103,8 +103,8 @@ def _untested(evidence: Evidence, line: DepthLine) -> Claim:
     scores = [float(evidence.scores[one][0]) for one in line.networks]
     best = int(np.argmax(scores))
     sentence = (
-        f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with "
-        "one seed per "
+        f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with one "
+        "seed per "
         "network nothing says whether another depth is as good."
     )
     more = {"tied": list(line.depths), "highest_mean_at": line.depths[best], "highest_mean": scores[best]}
@@ -118,9 +118,8 @@ def _saturation(evidence: Evidence, line: DepthLine, result: Line) -> Claim:
     high = line.depths[first_harm - 1] if first_harm is not None else line.depths[last]
     if place == last:
         sentence = (
-            f"{_begin(line)}: accuracy still rises up to depth {line.depths[last]}, the deepest studied; where "
-            "more depth "
-            "stops helping is not within the depths studied."
+            f"{_begin(line)}: accuracy still rises up to depth {line.depths[last]}, the deepest studied; where more "
+            "depth stops helping is not within the depths studied."
         )
     elif place == 0:
         sentence = f"{_begin(line)}: more depth than {line.depths[0]} was not shown to help; {_resolution(result)}."
@@ -194,8 +193,8 @@ def _deepest(line: DepthLine, result: Line) -> str:
 _CAUSES = {
     "degradation": "Training accuracy falls as well: the deeper network is harder to train, which He et al. (2015) "
     "call degradation, not overfitting.",
-    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of "
-    "He et al. (2015).",
+    "overfitting": "Training accuracy does not fall but rises: this is overfitting, not the degradation of He et al. "
+    "(2015).",
     "cannot tell": "These seeds cannot tell whether training accuracy falls too, so neither degradation nor "
     "overfitting is shown.",
     "not recorded": "Training accuracy is not on record, so degradation cannot be told from overfitting.",

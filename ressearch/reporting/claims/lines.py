@@ -51,7 +51,8 @@ def label(subject: dict[str, Any]) -> str:
         elif isinstance(value, str) and key in ("block", "recipe"):
             parts.append(f"{value} blocks" if key == "block" else f"recipe {value}")
         else:
-            parts.append(f"{key.replace('_', ' ')} {value}")
+            said = f"{value:g}" if isinstance(value, float) else value
+            parts.append(f"{key.replace('_', ' ')} {said}")
     return ", ".join(parts) or "these networks"
 
 

@@ -14,8 +14,8 @@ from ressearch.reporting.statistics.populations import chance_to_beat, interval,
 METHOD = (
     "probability that a network of one kind beats one of the other, ties half (Brunner and Munzel 2000), within "
     "quarters "
-    "of MACs (van Elteren 1960); p-values by Bonferroni; cf. the error distribution functions of Radosavovic et "
-    "al. 2019, 2020"
+    "of MACs (van Elteren 1960); p-values by Bonferroni; cf. the error distribution functions of Radosavovic et al. "
+    "2019, 2020"
 )
 _FEWEST = 8
 """Networks that a population has at least."""

@@ -47,9 +47,8 @@ def power(evidence: Evidence) -> list[Claim]:
     typical = int(np.median(seeds))
     if typical < 2:
         sentence = (
-            "With one seed per network no difference between two networks can be told from chance: train each on "
-            "at least "
-            "three seeds to see any."
+            "With one seed per network no difference between two networks can be told from chance: train each on at "
+            "least three seeds to see any."
         )
         subject = {"seeds": typical}
         return [Claim("detectable_difference", subject, None, None, None, METHOD, len(networks), sentence)]
@@ -74,8 +73,8 @@ def power(evidence: Evidence) -> list[Claim]:
             int(seeds.sum()),
             f"With {typical} seeds per network, whose accuracies differ by a standard deviation of "
             f"{number(deviation, 4)}, a "
-            f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are "
-            "mostly missed.",
+            f"difference of {number(size)} between two networks is found in 80 % of cases; smaller ones are mostly "
+            "missed.",
             more={
                 "standard_deviation": deviation,
                 "with_twice_the_seeds": detectable(deviation, 2 * typical, 2.0 * (2 * typical - 1)),
@@ -112,9 +111,8 @@ def _next_hour(
     if _still_rises(evidence):
         choice, value = "depth", None
         sentence = (
-            "What next: more depth. Along at least one line accuracy still rises at the deepest network, so "
-            "where depth "
-            "stops helping lies beyond it."
+            "What next: more depth. Along at least one line accuracy still rises at the deepest network, so where "
+            "depth stops helping lies beyond it."
         )
     else:
         choice = max(gains, key=lambda name: gains[name])

@@ -90,9 +90,10 @@ def _fitted(evidence: Evidence, line: DepthLine, size: str) -> Claim | None:
     held_out = _held_out(x, errors, variances, sizes)
     rivals = _rivals(x, errors, variances, found)
     sentence = (
-        f"{name}: error falls with {words} as {found.floor:.3f} + {found.scale:.3f}·({words}/{found.unit:.3g})^"
-        f"-{found.exponent:.2f}; exponent {found.exponent_low:.2f} to {found.exponent_high:.2f}, floor "
-        f"{found.floor_low:.3f} to {found.floor_high:.3f} (95 %). {held_out['sentence']} {rivals['sentence']}"
+        f"{name}: error falls with {words} as {found.floor:.3f} + "
+        f"{found.scale:.3f}·({words}/{found.unit:.3g})^-{found.exponent:.2f}; "
+        f"exponent {found.exponent_low:.2f} to {found.exponent_high:.2f}, floor {found.floor_low:.3f} to "
+        f"{found.floor_high:.3f} (95 %). {held_out['sentence']} {rivals['sentence']}"
     )
     return Claim(
         "scaling_fit",

@@ -17,9 +17,8 @@ METHOD = (
 _WORDS = {"macs": "MACs", "params": "parameters"}
 
 TIED = (
-    "networks that no other was shown to beat: one-sided t-tests of differences, held together over all others "
-    "(Hsu 1981; "
-    "Sidak 1967), with variances drawn towards those of networks of like accuracy (Smyth 2004)"
+    "networks that no other was shown to beat: one-sided t-tests of differences, held together over all others (Hsu "
+    "1981; Sidak 1967), with variances drawn towards those of networks of like accuracy (Smyth 2004)"
 )
 
 
@@ -68,11 +67,10 @@ def _shrunk(
         high,
         METHOD,
         int(seeds[best]),
-        f"The best network{count} is most likely {name}, with an accuracy of {number(found.estimate[best])} (95 "
-        "% interval "
-        f"{number(low)} to {number(high)}) once the optimism of having been chosen, "
-        f"{number(max(optimism, 0.0))}, is taken "
-        f"out of its mean of {number(mean[best])}. The probability that it is the best is {chance:.0%}.",
+        f"The best network{count} is most likely {name}, with an accuracy of {number(found.estimate[best])} (95 % "
+        "interval "
+        f"{number(low)} to {number(high)}) once the optimism of having been chosen, {number(max(optimism, 0.0))}, is "
+        f"taken out of its mean of {number(mean[best])}. The probability that it is the best is {chance:.0%}.",
         more={
             "mean": mean[best],
             "optimism": optimism,
@@ -148,9 +146,7 @@ def _unknown(evidence: Evidence, networks: list[int], mean: Floats) -> list[Clai
     sentence = (
         f"{name} has the highest accuracy of {len(networks)} networks, {number(mean[best])}. With one seed per network "
         "nothing says how much of that is chance: it is flattered by the choice, by an unknown amount, and which "
-        "networks "
-        "are as good cannot be said."
+        "networks are as good cannot be said."
     )
     subject = {"name": name, "network": networks[best], "among": len(networks)}
-    more = {"mean": mean[best]}
-    return [Claim("shrunk_winner", subject, None, None, None, METHOD, 1, sentence, more=more)]
+    return [Claim("shrunk_winner", subject, None, None, None, METHOD, 1, sentence, more={"mean": mean[best]})]
