@@ -172,7 +172,7 @@ def of_results(results: Results) -> Evidence:
     trials = results.phase("search").trials
     trials = trials[trials["status"] == Status.COMPLETED]
     rows: list[Any] = trials.to_dict("records")
-    described = [axes_of(architecture_of(row)) for row in rows]
+    described = [axes_of(row) for row in rows]
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):
         networks[key] = trials[key].to_numpy()

@@ -13,7 +13,7 @@ def test_a_network_far_above_the_others_is_the_best_for_certain() -> None:
     assert best.kind == "shrunk_winner"
     assert best.subject == {"name": "c", "network": 2, "among": 3}
     assert best.sentence == (
-        "The best network of 3 is most likely c, with an accuracy of 0.900 (95 % interval 0.897 to 0.903) once the "
+        "The best network of 3 is most likely c, with an accuracy of 0.900 (95 % interval 0.896 to 0.904) once the "
         "optimism "
         "of having been chosen, 0.000, is taken out of its mean of 0.900. The probability that it is the best is 100%."
     )
