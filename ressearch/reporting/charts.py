@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from ressearch.errors import StudyError, nearest
@@ -436,11 +437,12 @@ def learning_curves(
     means = curves.groupby(["trial", "epoch"])[y].agg(["mean", "min", "max"]).reset_index()
     shown = list(highlight) or list(dict.fromkeys(means["trial"]))
     ramp = colours([str(one) for one in shown]) if len(shown) <= 9 else {}
-    grouped: list[tuple[Any, pd.DataFrame]] = list(means.groupby("trial"))
+    others = means[~means["trial"].isin(shown)]
+    faint = [line.to_numpy() for _, line in others.groupby("trial")[["epoch", "mean"]]]
+    axes.add_collection(LineCollection(faint, colors=SOFT, linewidths=0.7, alpha=0.35, zorder=1))
+    axes.autoscale_view()
+    grouped: list[tuple[Any, pd.DataFrame]] = list(means[means["trial"].isin(shown)].groupby("trial"))
     for trial, line in grouped:
-        if trial not in shown:
-            axes.plot(line["epoch"], line["mean"], color=SOFT, linewidth=0.7, alpha=0.35, zorder=1)
-            continue
         colour = ramp.get(str(trial), INK)
         label = (labels or {}).get(int(trial), f"trial {trial}")
         axes.plot(line["epoch"], line["mean"], color=colour, linewidth=1.7, label=label, zorder=3)

@@ -394,7 +394,7 @@ def _macs_trained(results: Results, trials: pd.DataFrame) -> pd.Series:
 
 
 _HIGHLIGHTED = 5
-_CURVES = 300
+_CURVES = 150
 """Curves that a panel draws at most: the best, and every so-manieth of the others."""
 
 

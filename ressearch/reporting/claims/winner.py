@@ -119,7 +119,7 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
             share = costs[cheapest] / costs[best]
             sentence += (
                 f" The cheapest of them is {_name(evidence, networks[cheapest])} ({number(mean[cheapest])}), with "
-                f"{share:.0%} of the {_WORDS.get(cost, cost)} of "
+                f"{_share(share)} of the {_WORDS.get(cost, cost)} of "
                 f"{names[0]} ({number(mean[best])})."
             )
     return Claim(
@@ -150,3 +150,7 @@ def _unknown(evidence: Evidence, networks: list[int], mean: Floats) -> list[Clai
     )
     subject = {"name": name, "network": networks[best], "among": len(networks)}
     return [Claim("shrunk_winner", subject, None, None, None, METHOD, 1, sentence, more={"mean": mean[best]})]
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.01 else "less than 1%"
