@@ -16,14 +16,18 @@ import numpy as np
 import pandas as pd
 
 from ressearch.networks.architecture import Architecture
-from ressearch.reporting.statistics.means import Means, means_of
+from ressearch.reporting.statistics.means import Floats, Means, means_of
 from ressearch.results import Results
+from ressearch.results.aggregate import replicates
 from ressearch.results.ranking import Objective
 from ressearch.results.schema import architecture_columns
 from ressearch.results.status import Status
 
 COSTS = ("params", "macs", "activations")
 """Columns that say what a network costs."""
+
+COST_WORDS = {"params": "parameters", "macs": "MACs", "activations": "activations"}
+"""What they are called in sentences and on axes."""
 
 Correct = Callable[[int], "np.ndarray | None"]
 
@@ -72,6 +76,27 @@ class Evidence:
             return {}
         return self._by_network("train_accuracy")
 
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The networks' numbers, in the order of `networks`."""
+        return [int(one) for one in self.networks["network"]]
+
+    @cached_property
+    def mean(self) -> Floats:
+        """The networks' mean validation accuracies, in the order of `networks`."""
+        return np.array([self.scores[one].mean() for one in self.numbers])
+
+    @cached_property
+    def seeds(self) -> Floats:
+        """How many seeds each network has, in the order of `networks`."""
+        return np.array([len(self.scores[one]) for one in self.numbers], dtype=float)
+
+    @cached_property
+    def own_variance(self) -> Floats:
+        """The variance over each network's own seeds, in the order of `networks`; NaN for one seed."""
+        scores = [self.scores[one] for one in self.numbers]
+        return np.array([one.var(ddof=1) if len(one) > 1 else np.nan for one in scores])
+
     def _by_network(self, column: str) -> dict[int, np.ndarray]:
         values = self.replicates[column].to_numpy(dtype=float)
         places = self.replicates.groupby("network", sort=False).indices
@@ -87,9 +112,7 @@ class Evidence:
         """Return the mean accuracies of some networks, with the variances that describe them."""
         scores = self.train_scores if of_training else self.scores
         correct = None if of_training else self._correct_of(networks)
-        return means_of(
-            [scores[one].tolist() for one in networks], correct, 0.0 if self.examples is None else 1 / self.examples
-        )
+        return means_of([scores[one] for one in networks], correct, 0.0 if self.examples is None else 1 / self.examples)
 
     def _correct_of(self, networks: Sequence[int]) -> list[np.ndarray] | None:
         found = []
@@ -185,18 +208,18 @@ def of_results(results: Results) -> Evidence:
     networks["lr"] = trials["lr"].to_numpy()
     networks, notes = _best_rate(networks, Objective.of(run))
     candidates = ["depth", *keys]
-    replicates = _replicates(results, networks["network"].tolist())
+    seeds = _replicates(results, networks["network"].tolist())
     examples = run["examples"]["validation"]
     return Evidence(
         title=run["name"],
         question=run["question"],
         networks=networks,
-        replicates=replicates,
+        replicates=seeds,
         axes=varying(networks, candidates),
         is_search=run["study"]["space"]["grid"] is None,
         examples=examples,
         chance=1 / run["num_classes"],
-        correct=getattr(results, "correct", lambda trial: None),
+        correct=results.correct,
         notes=notes,
         results=results,
     )
@@ -216,10 +239,9 @@ def _best_rate(networks: pd.DataFrame, objective: Objective) -> tuple[pd.DataFra
 
 def _replicates(results: Results, networks: Sequence[int]) -> pd.DataFrame:
     """Return the last epoch of every seed; by the trial table alone where a learning curve is missing."""
-    last = results.curves[results.curves["trial"].isin(networks)]
-    last = last.sort_values("epoch").groupby(["trial", "seed"], as_index=False).last()
-    columns = ["seed", "val_accuracy", "train_accuracy", "val_loss", "train_loss"]
-    table = last[["trial", *columns]].rename(columns={"trial": "network"})
+    last = replicates(results)
+    last = last[last["trial"].isin(networks)].rename(columns={"trial": "network"})
+    table = last[["network", "seed", "val_accuracy", "train_accuracy", "val_loss", "train_loss"]]
     missing = set(networks) - set(table["network"])
     if missing:
         rows: list[Any] = results.trials[results.trials["trial"].isin(missing)].to_dict("records")

@@ -21,7 +21,7 @@ from pyarrow import csv
 from ressearch.reporting import plots  # noqa: F401  (registers the plots)
 from ressearch.reporting.claims import Claim, claims_of
 from ressearch.reporting.claims.headline import headline
-from ressearch.reporting.evidence import Evidence
+from ressearch.reporting.evidence import COST_WORDS, Evidence
 from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, style, svg
 from ressearch.reporting.tables import PageTable, csv_tables, page_tables
 from ressearch.results import Results
@@ -377,12 +377,10 @@ def _networks(evidence: Evidence, figures: dict[str, list[Markup]]) -> str:
         spread = f" ± {scores.std(ddof=1):.3f} (sd)" if len(scores) > 1 else ""
         facts = [f"accuracy {scores.mean():.3f}{spread}, {len(scores)} {'seeds' if len(scores) > 1 else 'seed'}"]
         facts += [f"depth {row['depth']}"] if "depth" in row else []
-        facts += [f"{format_count(int(row[key]))} {words}" for key, words in _COSTS.items() if _is_count(row.get(key))]
+        costs = [key for key in ("params", "macs") if _is_count(row.get(key))]
+        facts += [f"{format_count(int(row[key]))} {COST_WORDS[key]}" for key in costs]
         told[str(number)] = [str(row["name"]), ", ".join(facts)]
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-_COSTS = {"params": "parameters", "macs": "MACs"}
 
 
 def _is_count(value: Any) -> bool:

@@ -18,8 +18,8 @@ from ressearch.reporting.charts import cost_curve, depth_curve, difference_curve
 from ressearch.reporting.claims.claim import Claim
 from ressearch.reporting.claims.comparisons import compared, comparisons
 from ressearch.reporting.claims.lines import DepthLine, depth_lines
-from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.figures import SOFT, Draw, Plot, accuracy_axis, colours, figure, plot, skip_label
+from ressearch.reporting.evidence import COST_WORDS, COSTS, Evidence
+from ressearch.reporting.figures import SOFT, Draw, Plot, accuracy_axis, colours, count_axis, figure, plot, skip_label
 from ressearch.reporting.statistics.intervals import pareto_front
 from ressearch.results import Results
 from ressearch.results.ranking import Objective
@@ -30,19 +30,13 @@ from ressearch.units import format_count
 _TOGETHER = 4
 """Lines that one panel has room for; more get a panel each (small multiples)."""
 
-
 _PANELS = 16
 """Panels of small multiples at most."""
 
 
-def hue_of(evidence: Evidence) -> str | None:
-    """Return the column whose values have a colour each, the same in every figure: what is compared, if anything."""
-    return compared(evidence)
-
-
 def palette_of(evidence: Evidence) -> dict[str, Any]:
-    """Return the colour of each value of that column."""
-    hue = hue_of(evidence)
+    """Return the colour of each value of what is compared, the same in every figure; none if nothing is."""
+    hue = compared(evidence)
     if hue is None:
         return {}
     return colours(sorted((str(one) for one in evidence.networks[hue].unique()), key=lambda one: (one != "none", one)))
@@ -61,7 +55,7 @@ def depth_accuracy(evidence: Evidence) -> Plot | None:
     if not found:
         return None
     table = _lines_table(evidence, found)
-    hue = hue_of(evidence) if hue_of(evidence) in (found[0].subject or {}) else None
+    hue = choice if (choice := compared(evidence)) in found[0].subject else None
     palette = palette_of(evidence) if hue else None
     named = sorted(table["line"].unique(), key=lambda one: [line.label for line in found].index(one))
     single = hue is not None and len(named) == table[hue].nunique()
@@ -198,8 +192,7 @@ def differences(evidence: Evidence) -> Plot | None:
         "What the choice changes at each depth",
         "",
         f"Difference in validation accuracy to {_against(claims[0], choice)} of the same depth; bars are 95 % "
-        "intervals that hold "
-        "together for all comparisons at a depth.",
+        "intervals that hold together for all comparisons at a depth.",
         panels=tuple(panel(part) for part in parts),
         about="comparisons",
     )
@@ -216,7 +209,7 @@ def cost_accuracy(evidence: Evidence) -> Plot | None:
     costs = [key for key in ("macs", "params") if _is_known(evidence, key)]
     if not costs or len(evidence.networks) < 2:
         return None
-    table, hue, palette = seeds_table(evidence), hue_of(evidence), palette_of(evidence)
+    table, hue, palette = seeds_table(evidence), compared(evidence), palette_of(evidence)
 
     def panel(cost: str, place: int) -> Draw:
         def draw(axes: Axes) -> None:
@@ -253,10 +246,9 @@ def _is_known(evidence: Evidence, cost: str) -> bool:
 
 def _front(evidence: Evidence, cost: str) -> Claim:
     """Say how many networks are on the front, and which is the cheapest within 0.01 of the highest mean."""
-    score = [float(evidence.scores[int(one)].mean()) for one in evidence.networks["network"]]
-    table = evidence.networks.assign(score=score)
+    table = evidence.networks.assign(score=evidence.mean)
     front = pareto_front(table, cost, "score")
-    best, words = front.iloc[-1], {"macs": "MACs", "params": "parameters"}[cost]
+    best, words = front.iloc[-1], COST_WORDS[cost]
     near = front[front["score"] >= best["score"] - 0.01].iloc[0]
     sentence = (
         f"{len(front)} of {len(table)} networks are on the front of mean accuracy against {words}. The highest mean, "
@@ -265,8 +257,7 @@ def _front(evidence: Evidence, cost: str) -> Claim:
     if near["network"] != best["network"]:
         sentence += (
             f"; {near['name']} is within {best['score'] - near['score']:.3f} of it for "
-            f"{near[cost] / best[cost]:.0%} of the "
-            f"{words}."
+            f"{near[cost] / best[cost]:.0%} of the {words}."
         )
     else:
         sentence += "; no cheaper network has a mean within 0.01 of it."
@@ -288,7 +279,7 @@ def error_distributions(evidence: Evidence) -> Plot | None:
     """The distribution of error over networks, for each value of what is compared."""
     if depth_lines(evidence) or len(evidence.networks) < 20:
         return None
-    table, hue, palette = seeds_table(evidence), hue_of(evidence), palette_of(evidence)
+    table, hue, palette = seeds_table(evidence), compared(evidence), palette_of(evidence)
 
     def draw(axes: Axes) -> None:
         error_distribution(table, hue=hue, palette=palette, ax=axes)
@@ -305,8 +296,7 @@ def error_distributions(evidence: Evidence) -> Plot | None:
         "The share of networks whose error is below each value, with a band that holds along the whole curve "
         "with 95 % confidence "
         "(numbers of networks in brackets). How a search drew its networks shapes these curves: adaptive "
-        "samplers draw where others "
-        "were good."
+        "samplers draw where others were good."
         + (" Second panel: quantiles of error among the networks of each fifth of cost." if len(drawers) > 1 else ""),
         panels=tuple(drawers),
         about="populations",
@@ -314,9 +304,7 @@ def error_distributions(evidence: Evidence) -> Plot | None:
 
 
 def _quantiles(axes: Axes, *, evidence: Evidence, cost: str) -> None:
-    from ressearch.reporting.figures import count_axis
-
-    score = np.array([float(evidence.scores[int(one)].mean()) for one in evidence.networks["network"]])
+    score = evidence.mean
     costs = evidence.networks[cost].to_numpy(dtype=float)
     groups = np.array_split(np.argsort(costs), 5)
     at = [float(np.exp(np.log(costs[group]).mean())) for group in groups]
@@ -380,8 +368,7 @@ def best_so_far(results: Results) -> Plot | None:
         "What the search reached for the MACs it trained",
         f"{sentence}.",
         "The best mean over seeds among networks trained to the last epoch: means flattered by the choice. MACs "
-        "of stopped, diverged "
-        "and failed trials count; a backward pass counts as two forward ones.",
+        "of stopped, diverged and failed trials count; a backward pass counts as two forward ones.",
         panels=(draw,),
     )
 

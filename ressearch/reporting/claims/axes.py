@@ -79,8 +79,7 @@ def terms_of(evidence: Evidence) -> list[Term]:
 def axis_effects(evidence: Evidence) -> list[Claim]:
     """Return the effect of each axis with the others fixed; of depth and width also at equal MACs."""
     terms = terms_of(evidence)
-    networks = [int(one) for one in evidence.networks["network"]]
-    score = np.array([evidence.scores[one].mean() for one in networks])
+    networks, score = evidence.numbers, evidence.mean
     if not terms or len(networks) < len(terms) + 1 + _SPARE:
         return []
     claims = _effects(evidence, terms, terms, score, "the other axes")

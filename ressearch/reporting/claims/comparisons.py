@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _CONTROLS = ("none", "identity", "post", "basic", "projection", "batch", "relu")
 
 
 @analysis("comparisons")
+@functools.lru_cache(maxsize=4)  # the figure shows what the section says
 def comparisons(evidence: Evidence) -> list[Claim]:
     """The difference that a choice makes, all else equal, at each depth."""
     choice = compared(evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,19 +26,27 @@ def depth(evidence: Evidence) -> list[Claim]:
     found = depth_lines(evidence)
     if not found:
         return []
-    networks = [one for line in found for one in line.networks]
-    means = evidence.means(networks)
-    if np.isnan(means.variance).all():
+    known = known_lines(evidence)
+    if not known:
         return [_untested(evidence, line) for line in found]
-    place = {network: at for at, network in enumerate(networks)}
-    members = [[place[one] for one in line.networks] for line in found]
-    known = lines(means, members, [line.depths for line in found])
     causes = _causes(evidence, found, known)
     claims: list[Claim] = []
     for line, result, cause in zip(found, known, causes, strict=True):
         claims += [_best(evidence, line, result), _saturation(evidence, line, result)]
         claims.append(_onset(evidence, line, result, cause))
     return claims
+
+
+@functools.lru_cache(maxsize=4)
+def known_lines(evidence: Evidence) -> tuple[Line, ...]:
+    """Return what is known of each line of depth, tested together; none where no network has a second seed."""
+    found = depth_lines(evidence)
+    networks = [one for line in found for one in line.networks]
+    if not networks or np.isnan((means := evidence.means(networks)).variance).all():
+        return ()
+    place = {network: at for at, network in enumerate(networks)}
+    members = [[place[one] for one in line.networks] for line in found]
+    return tuple(lines(means, members, [line.depths for line in found]))
 
 
 def _subject(line: DepthLine) -> dict[str, object]:
@@ -104,8 +113,7 @@ def _untested(evidence: Evidence, line: DepthLine) -> Claim:
     best = int(np.argmax(scores))
     sentence = (
         f"{_begin(line)}: the highest accuracy is at depth {line.depths[best]} ({number(scores[best])}); with one "
-        "seed per "
-        "network nothing says whether another depth is as good."
+        "seed per network nothing says whether another depth is as good."
     )
     more = {"tied": list(line.depths), "highest_mean_at": line.depths[best], "highest_mean": scores[best]}
     ends = min(line.depths), max(line.depths)
@@ -201,7 +209,7 @@ _CAUSES = {
 }
 
 
-def _causes(evidence: Evidence, found: Sequence[DepthLine], known: list[Line]) -> list[str]:
+def _causes(evidence: Evidence, found: Sequence[DepthLine], known: Sequence[Line]) -> list[str]:
     """Say of each line whether what hurts is hard training or overfitting, by training accuracy; tested together."""
     pairs = []
     for line, result in zip(found, known, strict=True):

@@ -21,9 +21,8 @@ def finalists(evidence: Evidence) -> list[Claim]:
     rows: list[Any] = final[final["status"] == Status.COMPLETED].to_dict("records")
     claims = []
     for row in rows:
-        found = mean_interval(list(row["seed_test_accuracies"]))
-        has_interval = found.n > 1
-        low, high = max(found.low, 0.0), min(found.high, 1.0)
+        found = mean_interval(list(row["seed_test_accuracies"])).within(0, 1)
+        has_interval, low, high = found.n > 1, found.low, found.high
         spread = f" (95 % interval {number(low)} to {number(high)})" if has_interval else ", one seed"
         claims.append(
             Claim(
@@ -35,8 +34,7 @@ def finalists(evidence: Evidence) -> list[Claim]:
                 METHOD,
                 found.n,
                 f"Trained again on {found.n} fresh {'seeds' if has_interval else 'seed'}, {row['name']} reaches "
-                "a test accuracy of "
-                f"{number(found.mean)}{spread}.",
+                f"a test accuracy of {number(found.mean)}{spread}.",
             )
         )
     return claims

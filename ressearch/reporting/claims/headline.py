@@ -52,8 +52,7 @@ def _by_objective(evidence: Evidence) -> list[Claim]:
             "mean over seeds; the optimism of having been chosen is not taken out",
             len(first["seeds"]),
             f"By {objective.words}, which the study optimised, the best of {len(evidence.networks)} fully "
-            "trained networks is "
-            f"{first['name']} ({value:.4g}). What follows is on accuracy.",
+            f"trained networks is {first['name']} ({value:.4g}). What follows is on accuracy.",
         )
     ]
 

@@ -28,7 +28,7 @@ def populations(evidence: Evidence) -> list[Claim]:
     if choice is None or depth_lines(evidence):
         return []
     table = evidence.networks
-    score = np.array([evidence.scores[int(one)].mean() for one in table["network"]])
+    score = evidence.mean
     control = control_of(table[choice])
     values = [one for one in sorted(table[choice].unique(), key=str) if one != control]
     places = {value: (table[choice] == value).to_numpy() for value in [control, *values]}

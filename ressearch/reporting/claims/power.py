@@ -6,11 +6,10 @@ import numpy as np
 from scipy import optimize, stats
 
 from ressearch.reporting.claims.claim import Claim, analysis, number
-from ressearch.reporting.claims.lines import depth_lines
+from ressearch.reporting.claims.depth import known_lines
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.means import moderated_variances
-from ressearch.reporting.statistics.ordered import lines
-from ressearch.reporting.statistics.winner import shrink
+from ressearch.reporting.statistics.winner import Shrunk, shrink
 
 METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0.05 with 80 % power (noncentral t)"
 
@@ -40,10 +39,9 @@ def detectable(deviation: float, seeds: int, freedom: float, power: float = 0.8)
 @analysis("power")
 def power(evidence: Evidence) -> list[Claim]:
     """The difference that the seeds could see, and what to spend the next hour on."""
-    networks = [int(one) for one in evidence.networks["network"]]
+    networks, mean, seeds, own = evidence.numbers, evidence.mean, evidence.seeds, evidence.own_variance
     if not networks:
         return []
-    seeds = np.array([len(evidence.scores[one]) for one in networks], dtype=float)
     typical = int(np.median(seeds))
     if typical < 2:
         sentence = (
@@ -52,8 +50,6 @@ def power(evidence: Evidence) -> list[Claim]:
         )
         subject = {"seeds": typical}
         return [Claim("detectable_difference", subject, None, None, None, METHOD, len(networks), sentence)]
-    mean = np.array([evidence.scores[one].mean() for one in networks])
-    own = np.array([evidence.scores[one].var(ddof=1) if len(evidence.scores[one]) > 1 else np.nan for one in networks])
     upper = mean >= np.median(mean)
     deviation = float(np.sqrt(np.nanmedian(own[upper])) if len(networks) < 3 else np.sqrt(np.nanmean(own[upper])))
     if deviation < _NONE:
@@ -97,10 +93,8 @@ def _next_hour(
     if np.isnan(variance).any() or (variance <= 0).any():
         return []
     found = shrink(mean, variance / seeds, float(np.median(freedom)))
-    truth = np.where(np.isinf(found.draws), -np.inf, found.draws)
-    regret = float((truth.max(axis=1) - truth[:, found.best]).mean())
     sharper = shrink(mean, variance / (2 * seeds), float(np.median(freedom)), draws=1000)
-    seeds_gain = max(regret - float((sharper.draws.max(axis=1) - sharper.draws[:, sharper.best]).mean()), 0.0)
+    seeds_gain = max(_regret(found) - _regret(sharper), 0.0)
     count = len(networks)
     spread = found.spread
     more = _highest(2 * count) - _highest(count)
@@ -132,10 +126,14 @@ def _next_hour(
         else:
             sentence = (
                 f"What next: more networks. Twice as many would be expected to improve the best by {value:.4f}, "
-                "twice as "
-                f"many seeds by {gains['seeds']:.4f}."
+                f"twice as many seeds by {gains['seeds']:.4f}."
             )
     return [Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})]
+
+
+def _regret(found: Shrunk) -> float:
+    """Return by how much the best network of all is expected to be better than the one that is chosen."""
+    return float((found.draws.max(axis=1) - found.draws[:, found.best]).mean())
 
 
 def _highest(count: int) -> float:
@@ -144,11 +142,4 @@ def _highest(count: int) -> float:
 
 
 def _still_rises(evidence: Evidence) -> bool:
-    found = depth_lines(evidence)
-    if not found:
-        return False
-    all_networks = [one for line in found for one in line.networks]
-    means = evidence.means(all_networks)
-    place = {network: at for at, network in enumerate(all_networks)}
-    known = lines(means, [[place[one] for one in line.networks] for line in found], [line.depths for line in found])
-    return any(line.saturation == len(line.depths) - 1 and len(line.depths) > 2 for line in known)
+    return any(line.saturation == len(line.depths) - 1 and len(line.depths) > 2 for line in known_lines(evidence))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.claims.lines import DepthLine, depth_lines
-from ressearch.reporting.evidence import Evidence
+from ressearch.reporting.evidence import COST_WORDS, Evidence
 from ressearch.reporting.statistics.means import Floats
 from ressearch.reporting.statistics.power_law import PowerLaw, fit, flatness, smooth_variance
 
@@ -52,7 +52,7 @@ def _fitted(evidence: Evidence, line: DepthLine, size: str) -> Claim | None:
     sizes = np.array([evidence.rows[one][size] for one in networks], dtype=float)
     if np.isnan(sizes).any() or len(set(sizes)) < 3:
         return None
-    words = {"depth": "depth", "params": "parameters", "macs": "MACs"}[size]
+    words = COST_WORDS.get(size, size)
     subject = {**line.subject, "over": size, "held": line.held}
     seeds = sum(len(evidence.scores[one]) for one in networks)
     name = line.label[:1].upper() + line.label[1:]

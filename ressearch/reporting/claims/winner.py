@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ressearch.reporting.claims.claim import Claim, analysis, number
-from ressearch.reporting.evidence import COSTS, Evidence
+from ressearch.reporting.evidence import COST_WORDS, COSTS, Evidence
 from ressearch.reporting.statistics.means import Floats, moderated_variances
 from ressearch.reporting.statistics.winner import shrink
 
@@ -14,8 +14,6 @@ METHOD = (
     "empirical Bayes: expectation given the network's own mean, its true value drawn from the distribution of all "
     "networks, estimated from them (Robbins 1956; Kiefer and Wolfowitz 1956; Efron 2011)"
 )
-_WORDS = {"macs": "MACs", "params": "parameters"}
-
 TIED = (
     "networks that no other was shown to beat: one-sided t-tests of differences, held together over all others (Hsu "
     "1981; Sidak 1967), with variances drawn towards those of networks of like accuracy (Smyth 2004)"
@@ -28,11 +26,8 @@ def winner(evidence: Evidence) -> list[Claim]:
     table = evidence.networks
     if len(table) < 2:
         return []
-    networks = [int(one) for one in table["network"]]
-    mean = np.array([evidence.scores[one].mean() for one in networks])
-    seeds = np.array([len(evidence.scores[one]) for one in networks], dtype=float)
+    networks, mean, seeds, own = evidence.numbers, evidence.mean, evidence.seeds, evidence.own_variance
     resolution = 0.0 if evidence.examples is None else 1 / evidence.examples
-    own = np.array([evidence.scores[one].var(ddof=1) if len(evidence.scores[one]) > 1 else np.nan for one in networks])
     own = np.where(np.isnan(own), np.nan, np.maximum(own, resolution**2 / 12))
     variance, freedom = moderated_variances(mean, own, seeds - 1)
     if np.isnan(variance).any():
@@ -54,11 +49,9 @@ def _shrunk(
     best = found.best
     low, high = found.interval(best)
     low, high = max(low, 0.0), min(high, 1.0)
-    highest = found.draws == found.draws.max(axis=1, keepdims=True)
-    chance = float((highest[:, best] / highest.sum(axis=1)).mean())  # of networks that are equally good each is one
+    chance = float(found.chance_of_best[best])
     optimism = float(mean.max() - found.estimate[best])
     name = _name(evidence, networks[best])
-    count = "" if len(networks) == 1 else f" of {len(networks)}"
     return Claim(
         "shrunk_winner",
         {"name": name, "network": networks[best], "among": len(networks)},
@@ -67,10 +60,10 @@ def _shrunk(
         high,
         METHOD,
         int(seeds[best]),
-        f"The best network{count} is most likely {name}, with an accuracy of {number(found.estimate[best])} (95 % "
-        "interval "
-        f"{number(low)} to {number(high)}) once the optimism of having been chosen, {number(max(optimism, 0.0))}, is "
-        f"taken out of its mean of {number(mean[best])}. The probability that it is the best is {chance:.0%}.",
+        f"The best network of {len(networks)} is most likely {name}, with an accuracy of "
+        f"{number(found.estimate[best])} (95 % interval {number(low)} to {number(high)}) once the optimism of having "
+        f"been chosen, {number(max(optimism, 0.0))}, is taken out of its mean of {number(mean[best])}. The probability "
+        f"that it is the best is {chance:.0%}.",
         more={
             "mean": mean[best],
             "optimism": optimism,
@@ -88,9 +81,8 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
     rivals = np.argsort(-mean)[:50]
     total = variance[:, None] + variance[None, rivals]
     gap = mean[None, rivals] - mean[:, None]
-    squares = (variance**2 / np.maximum(freedom, 1e-9))[:, None] + (variance**2 / np.maximum(freedom, 1e-9))[
-        None, rivals
-    ]
+    square = variance**2 / np.maximum(freedom, 1e-9)
+    squares = square[:, None] + square[None, rivals]
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = np.where(squares > 0, total**2 / squares, 1e9)
         ratio = np.where(total > 0, gap / np.sqrt(total), np.where(gap > 0, np.inf, 0.0))
@@ -119,8 +111,7 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
             share = costs[cheapest] / costs[best]
             sentence += (
                 f" The cheapest of them is {_name(evidence, networks[cheapest])} ({number(mean[cheapest])}), with "
-                f"{_share(share)} of the {_WORDS.get(cost, cost)} of "
-                f"{names[0]} ({number(mean[best])})."
+                f"{_share(share)} of the {COST_WORDS.get(cost, cost)} of {names[0]} ({number(mean[best])})."
             )
     return Claim(
         "tied_with_best",

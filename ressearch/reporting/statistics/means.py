@@ -193,7 +193,7 @@ class Family:
 
 
 def means_of(
-    scores: Sequence[Sequence[float]],
+    scores: Sequence[npt.ArrayLike],
     correct: Sequence[npt.NDArray[np.bool_]] | None = None,
     resolution: float = 0.0,
 ) -> Means:
@@ -249,12 +249,9 @@ def seed_variances(
     """
     count = len(mean)
     known = freedom > 0
-    level = special.logit(np.clip(mean, 1e-4, 1 - 1e-4))
     variance, dof = own.copy(), freedom.astype(float)
     groups: dict[int, npt.NDArray[np.int64]] = {}
-    order = np.argsort(level)
-    first = np.searchsorted(level[order], level - _LEVELS, side="left")
-    last = np.searchsorted(level[order], level + _LEVELS, side="right")
+    order, first, last = _alike_in_level(_level(mean))
     tested: dict[tuple[int, int], bool] = {}
     for one in range(count):
         window = (int(first[one]), int(last[one]))
@@ -271,9 +268,12 @@ def seed_variances(
     return variance, dof, groups
 
 
-def _alike_in_level(mean: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _level(mean: Floats) -> Floats:
+    return np.asarray(special.logit(np.clip(mean, 1e-4, 1 - 1e-4)))
+
+
+def _alike_in_level(level: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return networks in order of accuracy, and where in it those of like accuracy to each network begin and end."""
-    level = special.logit(np.clip(mean, 1e-4, 1 - 1e-4)).round(2)  # so that many networks have the same neighbours
     order = np.argsort(level)
     first = np.searchsorted(level[order], level - _LEVELS, side="left")
     last = np.searchsorted(level[order], level + _LEVELS, side="right")
@@ -288,7 +288,7 @@ def moderated_variances(mean: Floats, own: Floats, freedom: Floats) -> tuple[Flo
     Args and returns: as in `seed_variances`, without the groups.
     """
     known = freedom > 0
-    order, first, last = _alike_in_level(mean)
+    order, first, last = _alike_in_level(_level(mean).round(2))  # so that many networks have the same neighbours
     variance, dof = own.copy(), freedom.astype(float)
     fitted: dict[tuple[int, int], tuple[float, float, float]] = {}
     for one in range(len(mean)):

@@ -56,7 +56,8 @@ class Shrunk:
     @property
     def chance_of_best(self) -> Floats:
         """The probability that each network is the best of all, shape (G,)."""
-        return np.bincount(self.draws.argmax(axis=1), minlength=len(self.estimate)) / len(self.draws)
+        highest = self.draws == self.draws.max(axis=1, keepdims=True)
+        return np.asarray((highest / highest.sum(axis=1, keepdims=True)).mean(axis=0))  # equally good ones share a draw
 
     def interval(self, network: int, confidence: float = 0.95) -> tuple[float, float]:
         """Return the interval of one network's true accuracy."""
