@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ressearch.networks.plan import plan
     from ressearch.networks.presets import presets
     from ressearch.plugins import load_plugin
-    from ressearch.reporting import report
+    from ressearch.reporting import compare, report
     from ressearch.results import load
     from ressearch.results.picking import pick
     from ressearch.search.estimate import check
@@ -40,6 +40,7 @@ __all__ = [
     "Study",
     "build",
     "check",
+    "compare",
     "cost",
     "load",
     "load_plugin",
@@ -59,6 +60,7 @@ _LAZY = {
     "Study": "ressearch.search.study",
     "build": "ressearch.networks.build",
     "check": "ressearch.search.estimate",
+    "compare": "ressearch.reporting",
     "cost": "ressearch.networks.cost",
     "load": "ressearch.results",
     "load_plugin": "ressearch.plugins",

@@ -95,3 +95,8 @@ def format_count(count: float) -> str:
         if count >= 0.9995 * size:
             return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:.0f}{unit}"
     return f"{count:.3g}" if count != int(count) else str(int(count))
+
+
+def listed(names: list[str]) -> str:
+    """Return names as a sentence lists them: «a», «a and b», «a, b and c»."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,4 +1,4 @@
-"""Commands for what a study found: report, pick, export."""
+"""Commands for what studies found: report, compare, pick, export."""
 
 from __future__ import annotations
 
@@ -50,6 +50,24 @@ def report(
         table["renamed"] = dict(_renaming(one) for one in renamed)
     told = {key: value for key, value in table.items() if value is not None}
     say(str(write_report(directory, out, force, allow_plugins, **told)))
+
+
+@click.command()
+@click.argument("sources", metavar="DIRECTORY|TABLE...", nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Directory."
+)
+@with_force
+@with_allowed_plugins
+def compare(sources: tuple[str, ...], out: Path, force: bool, allow_plugins: bool) -> None:
+    """Write the report of several studies side by side.
+
+    The first is the one that the others are compared with, on the networks that both have.
+    """
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.reporting import compare as write_comparison
+
+    say(str(write_comparison(sources, out, force, allow_plugins)))
 
 
 def _renaming(text: str) -> tuple[str, str]:
@@ -125,4 +143,4 @@ def export(
     say(f"written to {out}: {exporting.FORMATS[out.suffix]}; takes {inputs}")
 
 
-__all__ = ["export", "pick", "report"]
+__all__ = ["compare", "export", "pick", "report"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,15 @@ def report(
         PluginError: a plugin is missing or was changed.
         StudyError: `source` holds neither a study nor a table of results, or `out` holds something else.
     """
-    from ressearch.reporting.page import write
-
     evidence, place = _read(source, out, allow_plugins, table)
     if not force:
         _require_ours(place)
+    return _write(evidence, place)
+
+
+def _write(evidence: Evidence, place: Path) -> Path:
+    from ressearch.reporting.page import write
+
     try:
         return write(evidence, place)
     except PermissionError as error:
@@ -61,6 +66,54 @@ def report(
         if error.errno != errno.EROFS:
             raise
         raise StudyError(f"{place}: read-only file system; --out names another directory for the report") from None
+
+
+def compare(
+    sources: Sequence[str | Path | pd.DataFrame] | Mapping[str, str | Path | pd.DataFrame],
+    out: str | Path,
+    force: bool = False,
+    allow_plugins: bool = False,
+) -> Path:
+    """Write the report of several studies side by side: how far they agree on the networks that they share.
+
+    Args:
+        sources: two or more study directories, or tables as `report` takes them; by the names they are to go by, or
+            else by those that their files give. The first is the one that the others are compared with.
+        out, force, allow_plugins: as of `report`.
+
+    Returns:
+        The path of the HTML file, which needs no other file.
+
+    Raises:
+        PluginError: a plugin is missing or was changed.
+        StudyError: there are fewer than two sources, one holds neither a study nor a table of results, or `out` holds
+            something else.
+    """
+    from ressearch.reporting.side_by_side import side_by_side
+
+    named = sources if isinstance(sources, Mapping) else None
+    given = list(sources.values()) if isinstance(sources, Mapping) else list(sources)
+    if len(given) < 2:
+        raise StudyError(
+            f"compare: {len(given) or 'no'} {'study' if len(given) == 1 else 'studies'}, expected two or more"
+        )
+    parts = [_read(source, out, allow_plugins, {})[0] for source in given]
+    names = list(named) if named is not None else _names_of(given, [part.title for part in parts])
+    place = Path(out)
+    if not force:
+        _require_ours(place)
+    return _write(side_by_side(dict(zip(names, parts, strict=True))), place)
+
+
+def _names_of(sources: Sequence[Any], titles: Sequence[str]) -> list[str]:
+    """Return a name for each source: its own; where two have one name, the directories' or files' names, or paths."""
+    paths = [str(one) if isinstance(one, str | Path) else f"table {place + 1}" for place, one in enumerate(sources)]
+    shorter = [Path(one).name or one for one in paths]
+    for names in (list(titles), shorter, paths):
+        if len(set(names)) == len(names):
+            return names
+    again = next(one for one in paths if paths.count(one) > 1)
+    raise StudyError(f"compare: {again} is given twice")
 
 
 def _read(
@@ -107,4 +160,4 @@ def _require_ours(place: Path) -> None:
         raise StudyError(f"{place}: holds other files than a report; --force writes the report among them")
 
 
-__all__ = ["report"]
+__all__ = ["compare", "report"]

@@ -50,6 +50,8 @@ class Evidence:
             order of `replicates`, or None.
         notes: on how the evidence was put together, for the section on method.
         results: the study; None for a table from elsewhere.
+        studies: of studies put side by side, each one's own evidence by the name it goes by; their networks have it as
+            `study`. Empty for one study.
     """
 
     title: str
@@ -63,6 +65,7 @@ class Evidence:
     correct: Correct = field(default=lambda network: None)
     notes: tuple[str, ...] = ()
     results: Results | None = None
+    studies: Mapping[str, Evidence] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> dict[int, np.ndarray]:

@@ -65,9 +65,18 @@ PLOTS: Registry[Maker] = Registry("plots", StudyError, "plot {name} is unknown")
 """Every plot by name, in the order of the report; a maker returns None where there is nothing to show."""
 
 
+PLOTS_OF_STUDIES: Registry[Maker] = Registry("plots of studies", StudyError, "plot {name} is unknown")
+"""Every plot of studies that are put side by side, by name, in the order of the report."""
+
+
 def figure(name: str, *, replace: bool = False) -> Callable[[Maker], Maker]:
     """Register a maker as plot `name`; it is given the evidence, of a study or of a table from elsewhere."""
     return PLOTS.register(name, replace=replace)
+
+
+def figure_of_studies(name: str, *, replace: bool = False) -> Callable[[Maker], Maker]:
+    """Register a maker as plot `name` of studies that are put side by side."""
+    return PLOTS_OF_STUDIES.register(name, replace=replace)
 
 
 def plot(

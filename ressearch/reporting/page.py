@@ -18,14 +18,14 @@ import pyarrow as pa
 from markupsafe import Markup
 from pyarrow import csv
 
-from ressearch.reporting import plots  # noqa: F401  (registers the plots)
+from ressearch.reporting import plots, plots_of_studies  # noqa: F401  (registers the plots)
 from ressearch.reporting.claims import Claim, claims_of
 from ressearch.reporting.claims.headline import headline
 from ressearch.reporting.evidence import COST_WORDS, Evidence
-from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, style, svg
+from ressearch.reporting.figures import PLOTS, PLOTS_OF_STUDIES, Plot, drawn, for_page, style, svg
 from ressearch.reporting.tables import PageTable, csv_tables, page_tables
 from ressearch.results import Results
-from ressearch.units import format_count
+from ressearch.units import format_count, listed
 
 UNFINISHED = ".unfinished"
 """The directory, in a report's, in which its files are made before they take their places."""
@@ -39,6 +39,10 @@ _TITLES = {
     "axes": "What paid",
     "populations": "The population of networks",
     "power": "What the seeds could see, and what next",
+    "agreement": "Do the studies agree?",
+    "choices": "Does a choice change as much in each study?",
+    "network_by_network": "Network by network",
+    "depth_in_each": "What depth does in each study",
 }
 _SHOWN = 6
 """Statements of a section in the open; the others are folded away."""
@@ -81,8 +85,9 @@ def compose(evidence: Evidence) -> Content:
     """Compute everything a report says from the evidence."""
     results = evidence.results
     by_analysis = claims_of(evidence)
+    makers = PLOTS_OF_STUDIES if evidence.studies else PLOTS
     with style():
-        figures = [one for one in (maker(evidence) for maker in PLOTS.values()) if one is not None]
+        figures = [one for one in (maker(evidence) for maker in makers.values()) if one is not None]
     answer = headline(evidence, by_analysis)
     sections = _sections(evidence, by_analysis, figures, answer)
     said = [*answer, *(claim for section in sections for claim in (*section.claims, *section.folded))]
@@ -149,11 +154,20 @@ def _names(evidence: Evidence) -> str:
 
 
 def _table_state(evidence: Evidence) -> str:
+    if evidence.studies:
+        return f"{listed([_counted(name, part) for name, part in evidence.studies.items()])}."
     seeds = sorted({len(one) for one in evidence.scores.values()})
     each = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return (
         f"{len(evidence.networks)} networks, {each} {'seed' if seeds == [1] else 'seeds'} each, from {evidence.title}."
     )
+
+
+def _counted(name: str, part: Evidence) -> str:
+    """Say how many networks a study trained to the end, and on what."""
+    count = len(part.networks)
+    data = "" if part.results is None else f" ({part.results.run['data_source']})"
+    return f"{count} {'networks' if count != 1 else 'network'} of {name}{data}"
 
 
 def _method_of(evidence: Evidence, said: list[Claim]) -> list[str]:
@@ -323,7 +337,7 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
             figures[one.name] = [Markup(for_page(svg(part), f"{one.name}-{at}-")) for at, part in enumerate(parts)]
     for name, table in csv_tables(evidence).items():
         _write_csv(_plain_lists(table), directory / "tables" / f"{name}.csv")
-        if name in ("best", "depths") and not table.empty:
+        if name in ("best", "depths", "shared") and not table.empty:
             (directory / "tables" / f"{name}.tex").write_text(_latex(content.tables[name].table), encoding="utf-8")
     said = json.dumps([one.to_dict() for one in content.claims], indent=1, ensure_ascii=False)
     (directory / "claims.json").write_text(said + "\n", encoding="utf-8")

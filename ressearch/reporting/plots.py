@@ -109,7 +109,7 @@ def _depth_panel(
     depth_curve(table, y=y, hue=hue, palette=palette, ax=axes)
     accuracy_axis(axes, f"{'training' if 'train' in y else 'validation'} accuracy", chance)
     if legend:
-        _legend(axes)
+        with_legend(axes)
 
 
 def _multiple(
@@ -133,7 +133,7 @@ def _multiple(
     axes.set_title(name[:1].upper() + name[1:], fontsize="medium", loc="left")
 
 
-def _legend(axes: Axes) -> None:
+def with_legend(axes: Axes) -> None:
     """Put a legend above the axes, where there are no data."""
     handles, labels = axes.get_legend_handles_labels()
     kept = [
@@ -182,7 +182,7 @@ def differences(evidence: Evidence) -> Plot | None:
             for handle, label in zip(handles, labels, strict=True):
                 handle.set_label(skip_label(label) if choice == "skip" else label)
             axes.set_ylabel(f"difference to {_against(claims[0], choice)}")
-            _legend(axes)
+            with_legend(axes)
 
         return draw
 
@@ -215,7 +215,7 @@ def cost_accuracy(evidence: Evidence) -> Plot | None:
         def draw(axes: Axes) -> None:
             cost_curve(table, x=cost, hue=hue, palette=palette, ax=axes)
             if place == 0:
-                _legend(axes)
+                with_legend(axes)
 
         return draw
 
@@ -283,7 +283,7 @@ def error_distributions(evidence: Evidence) -> Plot | None:
 
     def draw(axes: Axes) -> None:
         error_distribution(table, hue=hue, palette=palette, ax=axes)
-        _legend(axes)
+        with_legend(axes)
 
     drawers: list[Draw] = [draw]
     cost = next((key for key in COSTS if _is_known(evidence, key)), None)
@@ -314,7 +314,7 @@ def _quantiles(axes: Axes, *, evidence: Evidence, cost: str) -> None:
     count_axis(axes, {"macs": "MACs per input", "params": "parameters"}.get(cost, cost))
     axes.set_ylabel("error (1 − accuracy)")
     axes.set_ylim(bottom=0)
-    _legend(axes)
+    with_legend(axes)
 
 
 @plot("best_so_far", phases=("search", "baseline"))
@@ -351,7 +351,7 @@ def best_so_far(results: Results) -> Plot | None:
         else:
             axes.set_ylabel(f"best {objective.words} so far")
         if len(lines) > 1:
-            _legend(axes)
+            with_legend(axes)
 
     sampler = (results.run["study"]["search"]["sampler"] or {"name": "tpe"})["name"]
     spent, reached = lines["search"]
@@ -419,7 +419,7 @@ def learning_curve_panels(results: Results) -> Plot | None:
             axes.text(
                 1.0, 0.02, skip_label(skip), transform=axes.transAxes, ha="right", fontweight="bold", fontsize="small"
             )
-            _legend(axes)
+            with_legend(axes)
 
         return draw
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ressearch.reporting.claims.agreement import shared
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.reporting.statistics.intervals import hypervolume, mean_interval, pareto_front
@@ -66,6 +67,27 @@ def depths_table(evidence: Evidence) -> pd.DataFrame:
     return table[
         ["line", "depth", *(key for key in table if key not in ("line", "depth", "held", number)), "held", number]
     ]
+
+
+@functools.lru_cache(maxsize=4)
+def shared_table(evidence: Evidence) -> pd.DataFrame:
+    """Return the networks that the first of several studies shares with each other one, with both mean accuracies."""
+    first = next(iter(evidence.studies))
+    rows = [
+        {
+            **{key: evidence.rows[one][key] for key in ("name", "depth", *COSTS[:2]) if key in evidence.rows[one]},
+            "study": other,
+            "val_accuracy": float(evidence.scores[one].mean()),
+            "seeds": len(evidence.scores[one]),
+            "against": first,
+            "val_accuracy_against": float(evidence.scores[base].mean()),
+            "seeds_against": len(evidence.scores[base]),
+            "network": one,
+        }
+        for other, pairs in shared(evidence).items()
+        for one, base in pairs
+    ]
+    return pd.DataFrame(rows)
 
 
 def front_table(results: Results) -> pd.DataFrame:
@@ -165,6 +187,12 @@ class PageTable(NamedTuple):
 def page_tables(evidence: Evidence) -> dict[str, PageTable]:
     """Return the tables shown on the page, by file name."""
     tables: dict[str, PageTable] = {}
+    if evidence.studies:
+        both = shared_table(evidence)
+        if not both.empty:
+            note = f"The first {_LISTED} of {len(both)}; all are in tables/shared.csv." if len(both) > _LISTED else ""
+            tables["shared"] = PageTable("The networks that studies share", _rounded(both.head(_LISTED)), note)
+        return tables
     best = best_table(evidence)
     if not best.empty:
         shown = best.head(_LISTED)
@@ -202,6 +230,9 @@ def _study_tables(results: Results) -> dict[str, PageTable]:
 
 def csv_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Return the tables written as CSV, exact: every trial, every epoch, and those of the page."""
+    if evidence.studies:
+        seeds = evidence.replicates.merge(evidence.networks, on="network")
+        return {"shared": shared_table(evidence), "seeds": seeds}
     tables = {"best": best_table(evidence), "depths": depths_table(evidence)}
     if evidence.results is None:
         return {**tables, "seeds": evidence.replicates.merge(evidence.networks, on="network")}

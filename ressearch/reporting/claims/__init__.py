@@ -7,6 +7,7 @@ add one, write it under ``@analysis`` in a file of its own and name that file he
 from __future__ import annotations
 
 from ressearch.reporting.claims import (  # noqa: F401  (registers the analyses)
+    agreement,
     axes,
     comparisons,
     depth,

@@ -65,14 +65,24 @@ ANALYSES: Registry[Analysis] = Registry("analyses", StudyError, "analysis {name}
 """Every analysis by name, in the order of the report; each returns no claim where the evidence says nothing."""
 
 
+ANALYSES_OF_STUDIES: Registry[Analysis] = Registry("analyses of studies", StudyError, "analysis {name} is unknown")
+"""Every analysis of studies that are put side by side, by name, in the order of the report."""
+
+
 def analysis(name: str, *, replace: bool = False) -> Callable[[Analysis], Analysis]:
     """Register a function from evidence to claims as analysis `name`."""
     return ANALYSES.register(name, replace=replace)
 
 
+def analysis_of_studies(name: str, *, replace: bool = False) -> Callable[[Analysis], Analysis]:
+    """Register a function from the evidence of several studies to claims as analysis `name` of them."""
+    return ANALYSES_OF_STUDIES.register(name, replace=replace)
+
+
 def claims_of(evidence: Evidence) -> dict[str, list[Claim]]:
     """Return what every analysis claims, by the analysis' name."""
-    return {name: make(evidence) for name, make in ANALYSES.items()}
+    analyses = ANALYSES_OF_STUDIES if evidence.studies else ANALYSES
+    return {name: make(evidence) for name, make in analyses.items()}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -85,8 +95,3 @@ def span(low: float, high: float, digits: int = 3) -> str:
     if math.isnan(low) or math.isnan(high):
         return "no interval"
     return f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}"
-
-
-def listed(names: list[str]) -> str:
-    """Return names as a sentence lists them: «a», «a and b», «a, b and c»."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ressearch.reporting.claims.claim import Claim, analysis, listed, number, span
+from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import HELD, DepthLine, depth_lines
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.means import Family, differences
 from ressearch.reporting.statistics.ordered import Line, lines
+from ressearch.units import listed
 
 METHOD = (
     "each depth against every run of deeper and of shallower depths (Williams 1971; Bretz 2006), Welch 1947 or, where "

@@ -10,12 +10,14 @@ from ressearch.results.ranking import Objective, ranked_table
 def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
     """Return the statements that answer the question; a page does not repeat them below.
 
-    Of a depth study with seeds: what depth does to plain networks and to the first kind that has skips, and the
-    difference between the two at the greatest depth that both have. Of one without seeds: the effect of depth over all
-    lines. Else: the best network, and what it reached on fresh seeds.
+    Of several studies: how they agree. Of a depth study with seeds: what depth does to plain networks and to the first
+    kind that has skips, and the difference between the two at the greatest depth that both have. Of one without seeds:
+    the effect of depth over all lines. Else: the best network, and what it reached on fresh seeds.
     """
     if evidence.networks.empty:
         return [_nothing(evidence)]
+    if evidence.studies:
+        return claims["agreement"]
     onsets = [one for one in claims.get("depth", []) if one.kind == "degradation_onset"]
     if onsets:
         first = [one for one in onsets if one.subject.get("skip") == "none"][:1]
