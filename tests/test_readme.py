@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def test_its_commands_work(small_run: Path, tmp_path: Path, capsys: pytest.Captu
     """All but `run`, which the tutorial's test and the Python below do; on a study of four small networks."""
     write(study_files()[0])
     (tmp_path / "runs").mkdir()
+    shutil.copytree(small_run, tmp_path / "runs" / "longer")
     small_run.rename(tmp_path / "runs" / "mine")
     digits = load_digits()
     for index in range(100):

@@ -19,7 +19,9 @@ from ressearch.version import __version__
 
 COMMANDS = {
     "check": Stated("ressearch.cli.studies:check", "Validate a study file and say what it would do; trains nothing."),
-    "compare": Stated("ressearch.cli.results:compare", "Write the report of several studies side by side."),
+    "compare": Stated(
+        "ressearch.cli.results:compare", "Write the report of several studies side by side, on the networks they share."
+    ),
     "cost": Stated(
         "ressearch.cli.networks:cost_command",
         "Say what a network costs: a preset, a name, or a JSON file of Architecture fields.",

@@ -13,20 +13,23 @@ from ressearch.cli.output import print_json, say
 from ressearch.errors import RessearchError
 from ressearch.shapes import Shape
 
-
-@click.command()
-@click.argument("directory", metavar="DIRECTORY|TABLE")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report, TABLE-report].")
-@click.option(
+_with_renaming = click.option(
     "--map",
     "renamed",
     multiple=True,
     metavar="COLUMN=NAME",
     help="Of a table: take COLUMN as NAME (top1=val_accuracy).",
 )
-@click.option(
+_with_input = click.option(
     "--input", "input_shape", type=InputShape(), help="Of a table: input that costs are counted for [3x32x32]."
 )
+
+
+@click.command()
+@click.argument("directory", metavar="DIRECTORY|TABLE")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to write [DIRECTORY/report, TABLE-report].")
+@_with_renaming
+@_with_input
 @click.option("--examples", type=click.IntRange(min=1), help="Of a table: how many examples val_accuracy counts.")
 @click.option("--question", help="Of a table: the question that the report answers.")
 @with_force
@@ -45,10 +48,7 @@ def report(
     with signals.ending_at_once():  # imports take seconds
         from ressearch.reporting import report as write_report
 
-    table: dict[str, Any] = {"examples": examples, "question": question, "input_shape": input_shape}
-    if renamed:
-        table["renamed"] = dict(_renaming(one) for one in renamed)
-    told = {key: value for key, value in table.items() if value is not None}
+    told = _told(renamed, examples=examples, question=question, input_shape=input_shape)
     say(str(write_report(directory, out, force, allow_plugins, **told)))
 
 
@@ -57,17 +57,30 @@ def report(
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("comparison"), show_default=True, help="Directory."
 )
+@_with_renaming
+@_with_input
 @with_force
 @with_allowed_plugins
-def compare(sources: tuple[str, ...], out: Path, force: bool, allow_plugins: bool) -> None:
-    """Write the report of several studies side by side.
-
-    The first is the one that the others are compared with, on the networks that both have.
-    """
+def compare(
+    sources: tuple[str, ...],
+    out: Path,
+    renamed: tuple[str, ...],
+    input_shape: Shape | None,
+    force: bool,
+    allow_plugins: bool,
+) -> None:
+    """Write the report of several studies side by side, on the networks they share."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.reporting import compare as write_comparison
 
-    say(str(write_comparison(sources, out, force, allow_plugins)))
+    told = _told(renamed, input_shape=input_shape)
+    say(str(write_comparison(sources, out, force, allow_plugins, **told)))
+
+
+def _told(renamed: tuple[str, ...], **options: Any) -> dict[str, Any]:
+    """Return what the command line says of tables."""
+    table = {key: value for key, value in options.items() if value is not None}
+    return {**table, "renamed": dict(_renaming(one) for one in renamed)} if renamed else table
 
 
 def _renaming(text: str) -> tuple[str, str]:

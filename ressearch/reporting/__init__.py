@@ -73,6 +73,7 @@ def compare(
     out: str | Path,
     force: bool = False,
     allow_plugins: bool = False,
+    **table: Any,
 ) -> Path:
     """Write the report of several studies side by side: how far they agree on the networks that they share.
 
@@ -80,6 +81,7 @@ def compare(
         sources: two or more study directories, or tables as `report` takes them; by the names they are to go by, or
             else by those that their files give. The first is the one that the others are compared with.
         out, force, allow_plugins: as of `report`.
+        table: of the tables among them: `renamed`, `input_shape`, `examples`, `chance`, as `report` takes them.
 
     Returns:
         The path of the HTML file, which needs no other file.
@@ -97,12 +99,30 @@ def compare(
         raise StudyError(
             f"compare: {len(given) or 'no'} {'study' if len(given) == 1 else 'studies'}, expected two or more"
         )
-    parts = [_read(source, out, allow_plugins, {})[0] for source in given]
+    tables = [_is_table(one) for one in given]
+    if table and not any(tables):
+        raise StudyError(f"compare: {', '.join(table)} can be said of tables only ({_formats()}); none is given")
+    told = [table if is_table else {} for is_table in tables]
+    parts = [_read(source, out, allow_plugins, said)[0] for source, said in zip(given, told, strict=True)]
     names = list(named) if named is not None else _names_of(given, [part.title for part in parts])
     place = Path(out)
     if not force:
         _require_ours(place)
     return _write(side_by_side(dict(zip(names, parts, strict=True))), place)
+
+
+def _is_table(source: str | Path | pd.DataFrame) -> bool:
+    from ressearch.reporting.any_table import FORMATS
+
+    if not isinstance(source, str | Path):
+        return True
+    return Path(source).suffix.lower() in FORMATS and not Path(source).is_dir()
+
+
+def _formats() -> str:
+    from ressearch.reporting.any_table import FORMATS
+
+    return ", ".join(FORMATS)
 
 
 def _names_of(sources: Sequence[Any], titles: Sequence[str]) -> list[str]:
@@ -121,20 +141,20 @@ def _read(
 ) -> tuple[Evidence, Path]:
     """Return the evidence of a study or a table, and where its report goes."""
     from ressearch.reporting import run_facts
-    from ressearch.reporting.any_table import FORMATS, of_table, read
+    from ressearch.reporting.any_table import of_table, read
     from ressearch.reporting.evidence import of_results
 
     if not isinstance(source, str | Path):
         if out is None:
             raise StudyError("report: `out` names a directory for the report of a table")
         return of_table(source, **{"source": "the table", **table}), Path(out)
-    if Path(source).suffix.lower() in FORMATS and not Path(source).is_dir():
+    if _is_table(source):
         file = Path(source)
         return of_table(read(file), source=file.name, **table), Path(out) if out else file.with_name(
             f"{file.stem}-report"
         )
     if table:
-        raise StudyError(f"{source}: is a study; {', '.join(table)} can be said of a table only ({', '.join(FORMATS)})")
+        raise StudyError(f"{source}: is a study; {', '.join(table)} can be said of a table only ({_formats()})")
     results = load(source)
     if allow_plugins:
         load_kept(results.directory, results.run, allow_plugins, source)

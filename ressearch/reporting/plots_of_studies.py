@@ -70,7 +70,7 @@ def depth_by_study(evidence: Evidence) -> Plot | None:
         "Depth versus accuracy in each study",
         "",
         "Points are means over seeds after the last epoch; bars are 95 % Student intervals of each mean alone, over "
-        "seeds. A panel for each kind of network.",
+        "seeds. A panel for each kind of network that several of the studies have.",
         panels=tuple(drawers),
         about="depth_in_each",
     )
@@ -86,7 +86,9 @@ def _lines_table(evidence: Evidence) -> pd.DataFrame:
     table = table[[(study, int(one)) in found for study, one in places]]
     keys = [key for key in evidence.axes if key not in ("study", "depth", "width", "stem_width", *COSTS)]
     rows: list[Any] = table[keys].to_dict("records")
-    return table.assign(kind=[label(row) for row in rows])
+    table = table.assign(kind=[label(row) for row in rows])
+    in_several = table.groupby("kind")["study"].transform("nunique") > 1
+    return table[in_several] if in_several.any() else table
 
 
 def _kind(axes: Axes, *, table: pd.DataFrame, kind: str, palette: dict[str, Any], legend: bool) -> None:

@@ -1,6 +1,6 @@
 """Several studies side by side: their networks as one evidence, and what of their settings differs.
 
-A network is the same in two studies if it has the same name; an Architecture's name says all that it is.
+A network is the same in two studies if it has the same name and no column that both have tells otherwise.
 """
 
 from __future__ import annotations

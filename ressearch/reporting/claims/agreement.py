@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import linalg, stats
 
 from ressearch.reporting.claims.claim import Claim, analysis_of_studies, number, span
 from ressearch.reporting.claims.comparisons import comparisons
 from ressearch.reporting.claims.depth import depth
+from ressearch.reporting.claims.lines import label
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.side_by_side import settings_that_differ, share_examples
 from ressearch.reporting.statistics.means import Family, Floats, Means, differences, means_of
@@ -29,6 +32,8 @@ _MOST = 200
 _FEWEST = 5
 """Networks that a rank correlation needs."""
 
+_HELD = ("width", "block", "recipe")
+
 _SAID = 6
 """Settings that a sentence lists."""
 
@@ -38,17 +43,23 @@ def shared(evidence: Evidence) -> dict[str, list[tuple[int, int]]]:
     """Return, for each study but the first, its networks that the first has too: (its own, the first's), by depth."""
     first, *others = evidence.studies
     table = evidence.networks
-    ours = {str(row["name"]): int(row["network"]) for _, row in table[table["study"] == first].iterrows()}
     found = {}
     for other in others:
         part = table[table["study"] == other]
         part = part.sort_values("depth", kind="stable") if "depth" in part else part
-        found[other] = [
-            (int(one), ours[str(name)])
-            for one, name in zip(part["network"], part["name"], strict=True)
-            if str(name) in ours
-        ]
+        keys = [key for key in evidence.axes if all(key in evidence.studies[one].networks for one in (first, other))]
+        theirs: list[Any] = table[table["study"] == first].to_dict("records")
+        base = {_identity(row, keys): int(row["network"]) for row in theirs}
+        ours: list[Any] = part.to_dict("records")
+        found[other] = [(int(row["network"]), base[is_]) for row in ours if (is_ := _identity(row, keys)) in base]
     return found
+
+
+def _identity(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
+    """Return what makes a network the same one elsewhere: its name, and what both studies tell of it."""
+    values = ["" if pd.isna(row[key]) else row[key] for key in keys]
+    plain = [str(one).split(" ")[0] if key == "skip" else one for key, one in zip(keys, values, strict=True)]
+    return (str(row["name"]), *plain)  # a skip's options stand beside it where they vary in a study; the name has them
 
 
 @analysis_of_studies("agreement")
@@ -59,13 +70,17 @@ def agreement(evidence: Evidence) -> list[Claim]:
     for other, pairs in shared(evidence).items():
         if not pairs:
             sentence = f"{other} and {first} have no network in common, so their accuracies are not compared."
-            method = "networks of the same name"
+            method = "networks of the same name, and of the same values where both tell them"
             claims.append(
                 Claim("shared_networks", {"study": other, "against": first}, 0, None, None, method, 0, sentence)
             )
             continue
-        claims += [_mean_difference(evidence, other, first, pairs), _order(evidence, other, first, pairs)]
-        claims.append(_leader(evidence, other, first, pairs))
+        if all(np.array_equal(evidence.scores[one], evidence.scores[base]) for one, base in pairs):
+            claims.append(_copy(other, first, len(pairs)))
+            continue
+        claims.append(_mean_difference(evidence, other, first, pairs))
+        if len(pairs) > 1:
+            claims += [_order(evidence, other, first, pairs), _leader(evidence, other, first, pairs)]
     return [*claims, *_settings(evidence)]
 
 
@@ -134,7 +149,7 @@ def choices(evidence: Evidence) -> list[Claim]:
             low, high = max(low, -2.0), min(high, 2.0)
             together = f", held together over {len(asked)} such choices" if len(asked) > 1 else ""
             sentence = (
-                f"{names[0]} instead of {names[1]} changes accuracy by {there:+.3f} in {other} and by {here:+.3f} in "
+                f"{_choice(named[names])} changes accuracy by {there:+.3f} in {other} and by {here:+.3f} in "
                 f"{first}: {_verdict(low, high)} {value:+.3f} ({span(low, high)}{together})."
             )
             subject = {**named[names].subject, "study": other, "against_study": first}
@@ -148,6 +163,18 @@ def choices(evidence: Evidence) -> list[Claim]:
             )
     claims.sort(key=lambda one: -float(one.subject.get("depth") or 0))
     return claims
+
+
+def _choice(difference: Claim) -> str:
+    """Say, of a study's own claim on a choice, what is chosen instead of what."""
+    subject = difference.subject
+    choice = next(iter(subject))
+    order = {"norm_order": subject["norm_order"]} if choice == "skip" and "norm_order" in subject else {}
+    begin = f"At depth {subject['depth']}, " if "depth" in subject else ""
+    fixed: dict[str, object] = {key: subject[key] for key in _HELD if key in subject and key != choice}
+    held = f" ({label(fixed)})" if fixed else ""
+    text = f"{begin}{label({choice: subject[choice]} | order)} instead of {label({choice: subject['against']})}{held}"
+    return text[:1].upper() + text[1:]
 
 
 def _gain(means: Means, place: Mapping[str, int], names: tuple[str, ...], first: int) -> float:
@@ -189,6 +216,17 @@ def _in_its_study(evidence: Evidence, networks: Sequence[int]) -> Means:
 
 def _has_seeds(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> bool:
     return any(len(evidence.scores[one]) > 1 for pair in pairs for one in pair)
+
+
+def _copy(other: str, first: str, count: int) -> Claim:
+    """Say that two studies hold the same results, which says nothing of whether others would agree."""
+    what = f"the {count} networks that both have" if count > 1 else "the network that both have"
+    sentence = (
+        f"Every seed of {what} reached the same in {other} as in {first}: one is a copy of the other, or the same runs "
+        "made again."
+    )
+    method = "accuracies compared seed by seed"
+    return Claim("same_results", {"study": other, "against": first}, count, None, None, method, count, sentence)
 
 
 def _mean_difference(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int, int]]) -> Claim:
@@ -239,7 +277,7 @@ def _order(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int
     ours, theirs = _both(evidence, pairs)
     subject, count = {"study": other, "against": first}, len(pairs)
     if count < _FEWEST or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
-        why = f"{count} shared {'networks are' if count > 1 else 'network is'} too few"
+        why = f"{count} shared networks are too few"
         if count >= _FEWEST:
             why = "all networks of one study are equally accurate, which is no order"
         sentence = f"Whether {other} and {first} rank networks alike cannot be said: {why}" + (
@@ -275,7 +313,10 @@ def _leader(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[in
         if place == 1
         else f"is number {place} in {other}, {loss:.3f} below its best"
     )
-    sentence = f"Of the {count} shared networks, the one of the highest mean in {first}, {name}, {where}."
+    sentence = (
+        f"Of the {count} shared networks, the one of the highest mean in {first}, {name}, {where}, by means that "
+        "chance orders too."
+    )
     return Claim(
         "leader_elsewhere",
         {"study": other, "against": first, "name": name},
