@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,18 +52,31 @@ def report(
     """
     from ressearch.reporting.page import write
 
-    evidence, place = _read(source, out, allow_plugins, table)
-    if not force:
-        _require_ours(place)
+    with _uncollected():
+        evidence, place = _read(source, out, allow_plugins, table)
+        if not force:
+            _require_ours(place)
+        try:
+            return write(evidence, place)
+        except PermissionError as error:
+            problem = f"{error.filename}: {(error.strerror or str(error)).lower()}"
+            raise StudyError(f"{problem}; --out names another directory for the report") from None
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            raise StudyError(f"{place}: read-only file system; --out names another directory for the report") from None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave cyclic garbage where it lies within the block: looking for it among thousands of rows takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        return write(evidence, place)
-    except PermissionError as error:
-        problem = f"{error.filename}: {(error.strerror or str(error)).lower()}"
-        raise StudyError(f"{problem}; --out names another directory for the report") from None
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-        raise StudyError(f"{place}: read-only file system; --out names another directory for the report") from None
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _read(
