@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +50,23 @@ def report(
         PluginError: a plugin is missing or was changed.
         StudyError: `source` holds neither a study nor a table of results, or `out` holds something else.
     """
-    evidence, place = _read(source, out, allow_plugins, table)
-    if not force:
-        _require_ours(place)
-    return _write(evidence, place)
+    with _uncollected():
+        evidence, place = _read(source, out, allow_plugins, table)
+        if not force:
+            _require_ours(place)
+        return _write(evidence, place)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave cyclic garbage where it lies within the block: looking for it among thousands of rows takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _write(evidence: Evidence, place: Path) -> Path:
@@ -94,7 +109,9 @@ def compare(
     from ressearch.reporting.side_by_side import side_by_side
 
     named = sources if isinstance(sources, Mapping) else None
-    given = list(sources.values()) if isinstance(sources, Mapping) else list(sources)
+    given: list[Any] = list(sources.values()) if isinstance(sources, Mapping) else list(sources)
+    if isinstance(sources, str) or hasattr(sources, "columns"):
+        given = [sources]  # a frequent slip, which a list of its letters or columns would hide
     if len(given) < 2:
         raise StudyError(
             f"compare: {len(given) or 'no'} {'study' if len(given) == 1 else 'studies'}, expected two or more"

@@ -375,7 +375,7 @@ def best_so_far(results: Results) -> Plot | None:
 
 def _macs_trained(results: Results, trials: pd.DataFrame) -> pd.Series:
     """Return the MACs that trials trained, also of those whose end was not recorded."""
-    rows: list[Any] = trials.to_dict("records")
+    rows: list[Any] = trials[["macs", "epochs", "seeds"]].to_dict("records")
     examples = results.run["examples"]["train"]
     return pd.Series([macs_trained(row, examples, row["epochs"]) for row in rows], index=trials.index, dtype="float64")
 

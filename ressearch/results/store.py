@@ -33,7 +33,7 @@ from ressearch.results.schema import architecture_columns
 from ressearch.results.status import Status
 from ressearch.results.storage import Mirror, localise
 from ressearch.results.tables import Tables
-from ressearch.results.tables_file import TRIALS_FILE, lost_rows
+from ressearch.results.tables_file import TRIALS_FILE, lost_rows, read_both, rows_of
 
 JOURNAL = "journal.jsonl"
 
@@ -296,14 +296,19 @@ def read_tables(path: Path) -> tuple[Tables, tuple[str, ...]]:
     Raises StudyError if what is left cannot be read.
     """
     journal = path / JOURNAL
+    if not journal.is_file():
+        tables = Tables()
+        if (found := read_both(path)) is not None:
+            tables.take(rows_of(found[0]), found[1])
+        return tables, ()
     lost = lost_rows(path, journal)  # read before the journal, which then holds what they do, if it is whole
-    tables = replay(journal) if journal.is_file() else Tables()
+    tables = replay(journal)
     events = [
         {"event": "restore", "trial": row["trial"], "row": row, "curves": curves} for row, curves in lost(tables.trials)
     ]
     for event in events:
         tables.apply(event)
-    if not events or not journal.is_file():
+    if not events:
         return tables, ()
     return tables, (f"{JOURNAL} lacks what {len(events)} trials reached, which {TRIALS_FILE} holds: taken from there",)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ressearch import durable
 from ressearch.results.schema import CURVES, TRIALS, macs_trained
 from ressearch.results.status import Status
 from ressearch.results.tables_file import CURVES_FILE, TRIALS_FILE
+
+_EMPTY: dict[str, Any] = dict.fromkeys(TRIALS.names)
 
 
 @dataclass
@@ -26,6 +29,7 @@ class Tables:
     Attributes:
         trials: rows of the trial table by trial.
         curves: rows of the learning curves.
+        points: further ones as a table, of trials whose record is the tables alone; rows of many would be slow.
         active_seconds: time that processes have worked on the study, pauses between them left out.
         last_event: when the last event happened, in milliseconds since 1970.
         plans: the numbers of the trials of each phase after the search, once it was planned.
@@ -35,6 +39,7 @@ class Tables:
 
     trials: dict[int, dict[str, Any]] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
+    points: pa.Table = field(default_factory=CURVES.empty_table)
     active_seconds: float = 0.0
     last_event: int | None = None
     plans: dict[str, list[int]] = field(default_factory=dict)
@@ -58,16 +63,14 @@ class Tables:
         if kind in ("reopen", "epoch", "end") and trial not in self.trials:
             raise ValueError(f"trial {trial} has not started")
         if kind == "restore":
-            row = {**dict.fromkeys(TRIALS.names), **event["row"], "trial": trial}
-            row.update({key: row[key] or 0 for key in ("epochs", "train_seconds", "wall_seconds")})
             if trial in self.trials:
                 self.curves = [point for point in self.curves if point["trial"] != trial]
-            self.trials[trial] = {**row, "began": row["started_at"] or at or 0}
+                self.points = self.points.filter(pc.field("trial") != trial)
+            self._restore({**event["row"], "trial": trial}, at)
             self.curves.extend(event["curves"])
         elif kind == "start":
-            empty = dict.fromkeys(TRIALS.names)
             self.trials[trial] = {
-                **empty,
+                **_EMPTY,
                 "phase": "search",
                 **event,
                 "status": Status.RUNNING,
@@ -90,6 +93,20 @@ class Tables:
             row = self.trials[trial]
             row["wall_seconds"] += max(0.0, (event["ended_at"] - row["began"]) / 1000)
             row.update({key: value for key, value in event.items() if key != "wall_seconds"})
+
+    def take(self, rows: Iterable[dict[str, Any]], points: pa.Table) -> None:
+        """Take in trials and their learning curves as the tables of a study hold them."""
+        for row in rows:
+            self._restore(row, None)
+        known = pc.is_in(points["trial"], value_set=pa.array(list(self.trials), points["trial"].type))
+        self.points = points.filter(known)
+
+    def _restore(self, row: dict[str, Any], at: int | None) -> None:
+        row = {**_EMPTY, **row}
+        for key in ("epochs", "train_seconds", "wall_seconds"):
+            row[key] = row[key] or 0
+        row["began"] = row["started_at"] or at or 0
+        self.trials[row["trial"]] = row
 
     def _apply_to_phases(self, kind: str, event: dict[str, Any]) -> None:
         if kind == "change":  # what the study asks for has grown: each phase has to be planned anew
@@ -144,7 +161,10 @@ class Tables:
         return pa.Table.from_pylist([self.trials[number] for number in sorted(self.trials)], TRIALS)
 
     def _curve_table(self) -> pa.Table:
-        return pa.Table.from_pylist(sorted(self.curves, key=lambda point: point["trial"]), CURVES)
+        told = pa.Table.from_pylist(sorted(self.curves, key=lambda point: point["trial"]), CURVES)
+        if not len(self.points):
+            return told
+        return pa.concat_tables([self.points, told]).sort_by("trial")  # rows of a trial keep their order
 
     def write(self, directory: Path) -> None:
         """Write both tables as Parquet, atomically, and force them to the disk."""

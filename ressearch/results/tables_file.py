@@ -45,6 +45,25 @@ def read_table(path: Path) -> pa.Table:
         raise StudyError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
 
 
+def read_both(directory: Path) -> tuple[pa.Table, pa.Table] | None:
+    """Return the trials and the curves of a study directory, None where it has neither table.
+
+    Raises StudyError if one of them is missing or damaged.
+    """
+    if not (directory / TRIALS_FILE).exists() and not (directory / CURVES_FILE).exists():
+        return None
+    return read_table(directory / TRIALS_FILE), read_table(directory / CURVES_FILE)
+
+
+def rows_of(trials: pa.Table) -> list[Row]:
+    """Return a table of trials as rows that a journal could hold: times in milliseconds since 1970."""
+    rows: list[Row] = trials.to_pylist()
+    for row in rows:
+        for key in ("started_at", "ended_at"):
+            row[key] = None if row[key] is None else round(row[key].timestamp() * 1000)
+    return rows
+
+
 def lost_rows(directory: Path, journal: Path) -> Lost:
     """Return what, given the trials of a journal, yields those trials of the tables of which the journal knows less.
 
@@ -52,15 +71,15 @@ def lost_rows(directory: Path, journal: Path) -> Lost:
 
     Raises StudyError if there is no journal and a table is damaged; where there is one, a damaged table is no loss.
     """
-    if not (directory / TRIALS_FILE).exists() and not (directory / CURVES_FILE).exists():
+    try:
+        found = read_both(directory)
+    except StudyError:
+        if not journal.is_file():
+            raise
+        found = None
+    if found is None:
         return lambda known: iter(())
-    if not journal.is_file():
-        trials, curves = (read_table(directory / name) for name in (TRIALS_FILE, CURVES_FILE))
-    else:
-        try:
-            trials, curves = (read_table(directory / name) for name in (TRIALS_FILE, CURVES_FILE))
-        except StudyError:
-            return lambda known: iter(())
+    trials, curves = found
 
     def lost(known: Mapping[int, Row]) -> Iterator[tuple[Row, list[Row]]]:
         keys = zip(*(trials[name].to_pylist() for name in ("trial", "status", "epochs")), strict=True)
@@ -70,9 +89,7 @@ def lost_rows(directory: Path, journal: Path) -> Lost:
         points: dict[int, list[Row]] = {}
         for point in curves.to_pylist():
             points.setdefault(point["trial"], []).append(point)
-        for row in trials.take(missing).to_pylist():
-            for key in ("started_at", "ended_at"):
-                row[key] = None if row[key] is None else round(row[key].timestamp() * 1000)
+        for row in rows_of(trials.take(missing)):
             yield row, points.get(row["trial"], [])
 
     return lost

@@ -396,6 +396,9 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_no_source_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"^compare: no studies, expected two or more$"):
         compare([], tmp_path / "out")
+    for one in (str(DEGRADATION), pd.DataFrame({"name": ["a", "b"], "val_accuracy": [0.1, 0.2]})):
+        with pytest.raises(StudyError, match=r"^compare: 1 study, expected two or more$"):
+            compare(one, tmp_path / "out")  # type: ignore[arg-type]
 
 
 def test_tables_and_studies_are_compared_together(tmp_path: Path) -> None:

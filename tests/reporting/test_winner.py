@@ -54,6 +54,22 @@ def test_chances_of_being_the_best_sum_to_one_and_follow_the_estimates() -> None
     assert np.argsort(found.chance_of_best).tolist() == [0, 1, 3, 2]
 
 
+def test_of_thousands_the_leaders_alone_are_drawn_and_the_best_is_among_them() -> None:
+    rng = np.random.default_rng(1)
+    mean = 0.9 + 0.01 * rng.normal(size=1200)
+    variance = rng.choice([0.001**2, 0.02**2], size=1200)
+    found = shrink(mean, variance, 100.0, draws=300)
+    assert found.draws.shape == (300, 500)
+    assert len(set(found.leaders)) == 500
+    assert found.best in found.leaders
+    outside = np.setdiff1d(np.arange(1200), found.leaders)
+    assert (found.chance_of_best[outside] == 0).all()
+    assert found.chance_of_best.sum() == pytest.approx(1)
+    own = found.draws[:, found.leaders.tolist().index(found.best)]
+    assert found.regret == pytest.approx(float((found.draws.max(axis=1) - own).mean()))
+    assert found.regret > 0
+
+
 def test_an_interval_is_centred_on_the_estimate_and_wider_with_more_confidence() -> None:
     found = shrink(np.array([0.90, 0.91, 0.93, 0.925]), np.full(4, 0.006**2), 8.0)
     low, high = found.interval(2)

@@ -12,6 +12,7 @@ from results.made import end, epoch, point, start, told
 
 from ressearch.errors import StudyError
 from ressearch.results.schema import CURVES, TRIALS
+from ressearch.results.store import read_tables
 from ressearch.results.tables import Tables
 from ressearch.results.tables_file import lost_rows, read_table
 
@@ -279,6 +280,30 @@ def test_the_tables_give_back_what_a_journal_lacks(tmp_path: Path) -> None:
     assert [one["seed"] for one in points] == [0, 1]
     ((row, _),) = lost({0: {**open_, "epochs": 2}, 2: over})
     assert row["ended_at"] is None
+
+
+def test_tables_without_a_journal_are_read_as_they_stand(tmp_path: Path) -> None:
+    assert read_tables(tmp_path)[0].trials == {}
+    ended = end(0, started_at=1000)
+    whole = told(start(), epoch(), epoch(number=2), ended, start(1), epoch(1), start(2), epoch(2))
+    whole.write(tmp_path)
+    trials, curves = (pq.read_table(tmp_path / name) for name in ("trials.parquet", "curves.parquet"))
+    pq.write_table(curves.take([6, 4, 0, 1, 2, 3, 5, 7]), tmp_path / "curves.parquet")  # trials 2, 1, 0, 0, 0, 0, 1, 2
+    pq.write_table(trials.slice(0, 2), tmp_path / "trials.parquet")
+    tables, notes = read_tables(tmp_path)
+    assert notes == ()
+    assert list(tables.trials) == [0, 1]
+    assert shown(tables, 0, "status", "began", "started_at", "ended_at", "epochs") == ("completed", 1000, 1000, 5000, 2)
+    assert shown(tables, 1, "began", "train_seconds") == (1000, 6.0)
+    read = tables.frames()[1]
+    assert read.equals(whole.frames()[1].iloc[:6])  # nothing of a trial that the other table lacks
+    row = {"status": "completed", "epochs": 1, "started_at": None}
+    tables.apply({"event": "restore", "trial": 0, "row": row, "curves": [{"trial": 0, **point(7)}]})
+    assert tables.frames()[1]["epoch"].tolist() == [7, 1, 1]
+    assert tables.frames()[1]["trial"].tolist() == [0, 1, 1]
+    (tmp_path / "curves.parquet").unlink()
+    with pytest.raises(StudyError, match=r"curves\.parquet: missing"):
+        read_tables(tmp_path)
 
 
 @pytest.mark.parametrize("damaged", ["trials.parquet", "curves.parquet"])

@@ -9,7 +9,7 @@ from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.claims.depth import known_lines
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.means import moderated_variances
-from ressearch.reporting.statistics.winner import Shrunk, shrink
+from ressearch.reporting.statistics.winner import shrink
 
 METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0.05 with 80 % power (noncentral t)"
 
@@ -94,7 +94,7 @@ def _next_hour(
         return []
     found = shrink(mean, variance / seeds, float(np.median(freedom)))
     sharper = shrink(mean, variance / (2 * seeds), float(np.median(freedom)), draws=1000)
-    seeds_gain = max(_regret(found) - _regret(sharper), 0.0)
+    seeds_gain = max(found.regret - sharper.regret, 0.0)
     count = len(networks)
     spread = found.spread
     more = _highest(2 * count) - _highest(count)
@@ -129,11 +129,6 @@ def _next_hour(
                 f"twice as many seeds by {gains['seeds']:.4f}."
             )
     return [Claim("next_hour", {"choice": choice}, value, None, None, method, count, sentence, more={"gains": gains})]
-
-
-def _regret(found: Shrunk) -> float:
-    """Return by how much the best network of all is expected to be better than the one that is chosen."""
-    return float((found.draws.max(axis=1) - found.draws[:, found.best]).mean())
 
 
 def _highest(count: int) -> float:

@@ -312,8 +312,10 @@ def _prior(own: Floats, freedom: Floats) -> tuple[float, float, float]:
     pooled = float(freedom @ own) / total
     if len(own) < 3 or pooled <= 0:
         return pooled, np.inf, total
-    logs = np.log(np.maximum(own, 1e-5 * np.median(own[own > 0]))) - special.digamma(freedom / 2) + np.log(freedom / 2)
-    expected, fourth = special.polygamma(1, freedom / 2).mean(), special.polygamma(3, freedom / 2).mean()
+    kinds, kind = np.unique(freedom, return_inverse=True)  # few: the functions below are slow
+    logs = np.log(np.maximum(own, 1e-5 * np.median(own[own > 0])))
+    logs = logs - special.digamma(kinds / 2)[kind] + np.log(kinds / 2)[kind]
+    expected, fourth = (special.polygamma(order, kinds / 2)[kind].mean() for order in (1, 3))
     noise = float(np.sqrt((fourth + 2 * expected**2) / len(own)))
     excess = float(logs.var(ddof=1) - expected) - noise  # as unequal as they were shown to be, not as they look
     if excess <= 0:

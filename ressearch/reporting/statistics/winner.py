@@ -13,12 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from ressearch.reporting.statistics.means import Floats
 
 _GRID = 120
 _ROUNDS = 200
+_LEADERS = 500
 _FITTED = 2000
 """Networks that the distribution is fitted to at most (drawn with a fixed seed)."""
 
@@ -38,13 +40,15 @@ class Shrunk:
         estimate: posterior means, shape (G,).
         error: posterior standard deviations, with what is not known of the distribution, shape (G,).
         freedom: of the variances over seeds; for the quantiles of intervals.
-        draws: of all networks' true accuracies at once, shape (draws, G).
+        leaders: the networks that may be the best of all, at most 500 of the highest estimates, shape (L,).
+        draws: of the leaders' true accuracies at once, shape (draws, L).
         spread: the standard deviation of the networks' true accuracies.
     """
 
     estimate: Floats
     error: Floats
     freedom: float
+    leaders: NDArray[np.intp]
     draws: Floats
     spread: float
 
@@ -57,7 +61,14 @@ class Shrunk:
     def chance_of_best(self) -> Floats:
         """The probability that each network is the best of all, shape (G,)."""
         highest = self.draws == self.draws.max(axis=1, keepdims=True)
-        return np.asarray((highest / highest.sum(axis=1, keepdims=True)).mean(axis=0))  # equally good ones share a draw
+        chance = np.zeros(len(self.estimate))
+        chance[self.leaders] = (highest / highest.sum(axis=1, keepdims=True)).mean(axis=0)  # equal ones share a draw
+        return chance
+
+    @property
+    def regret(self) -> float:
+        """By how much the best network of all is expected to be better than the one of the highest estimate."""
+        return float((self.draws.max(axis=1) - self.draws[:, self.leaders == self.best][:, 0]).mean())
 
     def interval(self, network: int, confidence: float = 0.95) -> tuple[float, float]:
         """Return the interval of one network's true accuracy."""
@@ -93,25 +104,31 @@ def shrink(mean: Floats, variance: Floats, freedom: float, draws: int = 2000) ->
     )
     best = int(np.argmax(estimate))
     error[best] = max(error[best], _LEAST * float(np.sqrt(variance[best])))
-    chosen = _drawn(rng, draws, posterior, grid, normal, weight)
-    return Shrunk(estimate, error, freedom, chosen, float(np.sqrt(between)))
+    leaders = np.argsort(-free)[:_LEADERS]
+    if best not in leaders:
+        leaders[-1] = best
+    few = normal[0][leaders], normal[1][leaders]
+    return Shrunk(
+        estimate,
+        error,
+        freedom,
+        leaders,
+        _drawn(rng, draws, posterior[leaders], grid, few, weight),
+        float(np.sqrt(between)),
+    )
 
 
 def _drawn(
     rng: np.random.Generator, draws: int, posterior: Floats, grid: Floats, normal: tuple[Floats, Floats], weight: float
 ) -> Floats:
     """Draw true accuracies from the posterior, the two distributions mixed by their weight; (draws, G)."""
-    count = len(posterior)
-    kept = np.argsort(-(posterior @ grid))[: min(count, 500)]
-    chosen = np.full((draws, count), -np.inf)
-    cumulated = posterior[kept].cumsum(axis=1)
+    cumulated = posterior.cumsum(axis=1)
     places = np.stack([np.searchsorted(one, rng.random(draws)) for one in cumulated], axis=1).clip(max=len(grid) - 1)
     step = np.gradient(grid)
     free = grid[places] + step[places] * (rng.random(places.shape) - 0.5)
-    smooth = normal[0][kept] + normal[1][kept] * rng.standard_normal((draws, len(kept)))
+    smooth = normal[0] + normal[1] * rng.standard_normal((draws, len(posterior)))
     is_free = rng.random((draws, 1)) < weight
-    chosen[:, kept] = np.where(is_free, free, smooth)
-    return chosen
+    return np.where(is_free, free, smooth)
 
 
 def _restricted(mean: Floats, variance: Floats) -> tuple[float, float]:

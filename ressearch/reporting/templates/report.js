@@ -35,6 +35,7 @@
     const scale = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[text.slice(-1)] || 1;
     return /^[-+]?[\d.]+[kMGT]?$/.test(text) ? number * scale : text;
   };
+  const isUnknown = (one) => one === "–" || one === "";
   for (const table of document.querySelectorAll("table")) {
     const body = table.tBodies[0];
     [...table.tHead.rows[0].cells].forEach((head, at) => {
@@ -45,6 +46,7 @@
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         const rows = [...body.rows].sort((a, b) => {
           const [x, y] = [value(a, at), value(b, at)];
+          if (isUnknown(x) || isUnknown(y)) return isUnknown(x) - isUnknown(y); // last, either way
           const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
           return down ? -order : order;
         });
