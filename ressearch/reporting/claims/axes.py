@@ -6,15 +6,14 @@ axis is estimated from all networks together, and refused where the search canno
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
+from ressearch.reporting.claims.ablation import ablation_path
 from ressearch.reporting.claims.claim import Claim, analysis, span
-from ressearch.reporting.claims.comparisons import control_of
+from ressearch.reporting.claims.importance import axis_importances
 from ressearch.reporting.claims.lines import depth_lines
+from ressearch.reporting.claims.terms import CONFOUNDED, SPARE, Term, rival_of, terms_of, with_constant
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.reporting.statistics.means import Floats
 from ressearch.reporting.statistics.regression import Fit, least_squares
@@ -25,62 +24,25 @@ METHOD = (
 )
 _BEST = "the best of as many networks drawn again with replacement, 1,000 times (Radosavovic et al. 2020)"
 
-_SPARE = 10
-"""Networks that there must be beyond the number of coefficients."""
-
-_CONFOUNDED = 10.0
-"""Variance inflation above which the effects of axes are not told apart (Belsley, Kuh and Welsch 1980)."""
-
 _FEWEST_BEST = 20
-
-
-@dataclass(frozen=True)
-class Term:
-    """One column of the model: a number per network."""
-
-    axis: str
-    value: Any
-    against: Any
-    unit: str
-    column: Floats
 
 
 @analysis("axes")
 def axes(evidence: Evidence) -> list[Claim]:
-    """The effect of every axis, and the values among the best networks."""
+    """Which axes matter, the way to the best network, the effect of every axis, and the values among the best."""
     seeds_tell = any(len(scores) > 1 for scores in evidence.scores.values())
     if depth_lines(evidence) and not evidence.is_search and seeds_tell:
         return []  # the lines say what depth does, and pairs what the choices do
-    return [*axis_effects(evidence), *best_values(evidence)]
-
-
-def terms_of(evidence: Evidence) -> list[Term]:
-    """Return the columns of the model: numbers as they are, or their logarithm; choices against a control."""
-    table, found = evidence.networks, []
-    for axis in evidence.axes:
-        if axis in COSTS or axis == "stem_width":
-            continue
-        values = table[axis]
-        if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
-            control = control_of(values.astype(str))
-            for value in sorted(set(values.astype(str)) - {str(control)}):
-                column: Floats = (values.astype(str) == value).to_numpy().astype(float)
-                if min(column.sum(), len(column) - column.sum()) >= 2:
-                    found.append(Term(axis, value, control, f"{value} instead of {control}", column))
-        elif values.isna().any():
-            continue
-        elif (values > 0).all() and axis not in ("dropout", "se_ratio"):
-            found.append(Term(axis, None, None, "doubling", np.log2(values.to_numpy(dtype=float))))
-        else:
-            found.append(Term(axis, None, None, "unit", values.to_numpy(dtype=float)))
-    return found
+    overview = [*axis_importances(evidence), *ablation_path(evidence)]
+    said, refused = ([one for one in overview if (one.estimate is None) == is_refusal] for is_refusal in (False, True))
+    return [*said, *axis_effects(evidence), *best_values(evidence), *refused]
 
 
 def axis_effects(evidence: Evidence) -> list[Claim]:
     """Return the effect of each axis with the others fixed; of depth and width also at equal MACs."""
     terms = terms_of(evidence)
     networks, score = evidence.numbers, evidence.mean
-    if not terms or len(networks) < len(terms) + 1 + _SPARE:
+    if not terms or len(networks) < len(terms) + 1 + SPARE:
         return []
     claims = _effects(evidence, terms, terms, score, "the other axes")
     sized = [term for term in terms if term.axis in ("depth", "width")]
@@ -96,23 +58,16 @@ def axis_effects(evidence: Evidence) -> list[Claim]:
 
 
 def _effects(evidence: Evidence, terms: list[Term], asked: list[Term], score: Floats, held: str) -> list[Claim]:
-    columns = np.column_stack([np.ones(len(score)), *(term.column for term in terms)])
-    fit = least_squares(columns, score)
-    return [
-        _claim(term, 1 + at, fit, terms, columns, held, len(score)) for at, term in enumerate(terms) if term in asked
-    ]
+    fit = least_squares(with_constant(terms), score)
+    return [_claim(term, 1 + at, fit, terms, held, len(score)) for at, term in enumerate(terms) if term in asked]
 
 
-def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats, held: str, count: int) -> Claim:
+def _claim(term: Term, place: int, fit: Fit, terms: list[Term], held: str, count: int) -> Claim:
     subject = {"axis": term.axis, "held": held, "unit": term.unit}
     if term.value is not None:
         subject |= {"value": term.value, "against": term.against}
     said = _axis_words(term)
-    if fit.inflation[place] > _CONFOUNDED:
-        together = np.atleast_2d(np.nan_to_num(np.corrcoef(columns[:, 1:], rowvar=False)))
-        correlations = np.abs(together[place - 1])
-        correlations[place - 1] = -1
-        rival = terms[int(correlations.argmax())].axis.replace("_", " ") if len(terms) > 1 else "the constant"
+    if fit.inflation[place] > CONFOUNDED:
         return Claim(
             "axis_effect",
             subject,
@@ -121,7 +76,8 @@ def _claim(term: Term, place: int, fit: Fit, terms: list[Term], columns: Floats,
             None,
             METHOD,
             count,
-            f"{said}: this search cannot tell its effect from that of {rival}, with which it went together.",
+            f"{said}: this search cannot tell its effect from that of {rival_of(terms, term)}, "
+            "with which it went together.",
             more={"variance_inflation": fit.inflation[place]},
         )
     weights = np.zeros(len(fit.estimate))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy import stats
 
@@ -21,6 +23,7 @@ TIED = (
 
 
 @analysis("winner")
+@functools.lru_cache(maxsize=4)  # the path of `ablation` ends at it
 def winner(evidence: Evidence) -> list[Claim]:
     """The shrunk winner, and the set of networks tied with it."""
     table = evidence.networks
