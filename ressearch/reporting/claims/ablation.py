@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ressearch.networks.presets import PRESETS
-from ressearch.reporting.claims.claim import Claim, listed, span
+from ressearch.reporting.claims.claim import Claim, span
 from ressearch.reporting.claims.comparisons import control_of
 from ressearch.reporting.claims.terms import (
     CONFOUNDED,
@@ -31,6 +31,7 @@ from ressearch.reporting.claims.winner import winner
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.means import Floats, differences
 from ressearch.reporting.statistics.regression import Fit, least_squares
+from ressearch.units import listed
 
 METHOD = (
     "ablation path, the most gainful step first (after Fawcett and Hoos 2016), by least squares over all fully trained "
