@@ -113,7 +113,7 @@ def _is_usual(point: Mapping[str, Any]) -> bool:
     """Return whether an epoch's values are of the very types that are written: looked at quickly, for they are many."""
     if list(map(type, map(point.get, _POINT))) != _WRITTEN:
         return False
-    return -_LARGEST <= point["seed"] < _LARGEST and -_LARGEST <= point["epoch"] < _LARGEST
+    return bool(-_LARGEST <= point["seed"] < _LARGEST and -_LARGEST <= point["epoch"] < _LARGEST)
 
 
 def _is_trial(value: Any) -> bool:
