@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ class Tables:
         mean = statistics.fmean(accuracies)
         row["epochs"] = results[0]["epoch"]
         row["val_accuracy"] = mean
-        row["val_accuracy_std"] = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+        row["val_accuracy_std"] = _deviation(accuracies) if len(accuracies) > 1 else None
         row["best_val_accuracy"] = max(mean, row["best_val_accuracy"] or 0.0)
         row["seed_val_accuracies"] = accuracies
         for key in ("val_loss", "train_accuracy", "train_loss"):
@@ -173,6 +174,19 @@ class Tables:
             (CURVES_FILE, self._curve_table()),
         ):
             durable.replace(directory / name, functools.partial(_write_table, table))
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation (n - 1); `statistics.stdev`, in fractions, takes half the time of a replay.
+
+    Raises ValueError if a value is not finite.
+    """
+    shifted = [one - values[0] for one in values]  # equal values have none at all
+    mean = statistics.fmean(shifted)
+    found = math.sqrt(math.fsum((one - mean) ** 2 for one in shifted) / (len(values) - 1))
+    if not math.isfinite(found):
+        raise ValueError(f"accuracies {values} are no numbers that have a spread")
+    return found
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -147,6 +147,14 @@ def test_phases_are_planned_finished_and_unsettled_by_a_change() -> None:
     assert tables.trials == {}
 
 
+def test_seeds_that_agree_have_no_spread_and_infinite_ones_are_refused() -> None:
+    agreed = told(start(), epoch(results=[point(1, seed, 0.1) for seed in range(3)]))
+    assert shown(agreed, 0, "val_accuracy_std") == (0.0,)
+    for value in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="no numbers that have a spread"):
+            told(start(), epoch(results=[point(1, 0, value), point(1, 1, 0.5)]))
+
+
 def test_what_is_restored_replaces_what_was_known() -> None:
     tables = told(start(), start(1), epoch(), epoch(1))
     row = {"trial": 0, "status": "completed", "epochs": 2, "started_at": 700, "wall_seconds": None, "macs": 5}
