@@ -114,8 +114,20 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         f"epochs, about {format_duration(found['estimated_seconds'])} if nothing is stopped early; "
         f"{found['concurrency']} trials at a time, Ray's start aside"
     )
+    say(_seen(found))
     for warning in found["warnings"]:
         say(f"warning    {warning}")
+
+
+def _seen(found: dict[str, Any]) -> str:
+    """Say what the seeds of a study could see."""
+    if (seen := found["detectable"]) is None:
+        return "seeds      1 per network cannot tell two networks apart from chance; three are the least that can"
+    return (
+        f"seeds      {found['seeds']} per network find differences of {seen['difference']:.3f} in 80 % of cases, "
+        f"{2 * found['seeds']} of {seen['with_twice_the_seeds']:.3f}, if accuracies near {seen['accuracy']:g} vary by "
+        f"{seen['standard_deviation']:.3f} over seeds"
+    )
 
 
 @click.command()

@@ -18,6 +18,7 @@ from ressearch.errors import ArchitectureError
 from ressearch.limits import LISTED_POINTS
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
+from ressearch.power import detectable, expected_deviation
 from ressearch.search.advice import warnings_of
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
@@ -80,9 +81,24 @@ def check(study: Study | str | Path) -> dict[str, Any]:
         "cpus_per_trial": cpus,
         "gpus_per_trial": gpus,
         "concurrency": concurrency,
+        "detectable": _detectable(len(study.recipe.seeds), study.examples["validation"]),
         "estimated_seconds": round(sum(plan.seconds for plan in plans.values()), 1),
         "warnings": warnings_of(study),
     }
+
+
+_ACCURACY = 0.9
+"""That networks are taken to have, where nothing is known of them yet."""
+
+
+def _detectable(seeds: int, examples: int) -> dict[str, float] | None:
+    """Return the difference between two networks that the seeds could see; None for one seed, which sees none."""
+    if seeds < 2:
+        return None
+    deviation = expected_deviation(_ACCURACY, examples)
+    difference, twice = (detectable(deviation, count, 2.0 * (count - 1)) for count in (seeds, 2 * seeds))
+    found = {"standard_deviation": deviation, "difference": difference, "with_twice_the_seeds": twice}
+    return {"accuracy": _ACCURACY, **{key: round(value, 5) for key, value in found.items()}}
 
 
 def known_networks(study: Study) -> tuple[list[Architecture], bool]:

@@ -96,6 +96,12 @@ def test_check_says_all_of_a_grid(steps: list[tuple[Any, ...]]) -> None:
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
         "concurrency": 1,
+        "detectable": {
+            "accuracy": 0.9,
+            "standard_deviation": round((0.09 / 120) ** 0.5, 5),
+            "difference": pytest.approx(0.0492, abs=5e-5),  # 6 and 12 seeds each: tests/test_power.py draws them
+            "with_twice_the_seeds": pytest.approx(0.0328, abs=5e-5),
+        },
         "estimated_seconds": seconds,
         "warnings": [],
     }

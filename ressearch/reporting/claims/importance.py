@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ressearch.reporting.claims.claim import Claim, listed
+from ressearch.reporting.claims.claim import Claim
 from ressearch.reporting.claims.terms import described_axes, is_number, leaders_of
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.statistics.importance import TOP, Importances, importances
+from ressearch.units import listed
 
 METHOD = (
     "PED-ANOVA, the Pearson divergence of each axis' values among the best quarter from those among all, as a share of "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
+from ressearch.power import detectable
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.claims.depth import known_lines
 from ressearch.reporting.evidence import Evidence
@@ -16,24 +17,6 @@ METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0
 
 _NONE = 1e-9
 """A standard deviation below this is what rounding leaves of none."""
-
-
-def detectable(deviation: float, seeds: int, freedom: float, power: float = 0.8) -> float:
-    """Return the difference of two means that a t-test at 0.05 finds with this power.
-
-    Args:
-        deviation: standard deviation over seeds.
-        seeds: of each network.
-        freedom: degrees of freedom of the deviation.
-        power: how often it is to be found.
-    """
-    error = deviation * np.sqrt(2 / seeds)
-    critical = stats.t.isf(0.025, freedom)
-
-    def short(size: float) -> float:
-        return float(stats.nct.sf(critical, freedom, size) - power)
-
-    return float(error * optimize.brentq(short, 0.0, 20 * critical))
 
 
 @analysis("power")

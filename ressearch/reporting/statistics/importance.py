@@ -90,7 +90,7 @@ def _divergences(tables: list[Floats], drawn: Floats, best: Floats) -> Floats:
 def _shares(found: Floats) -> Floats:
     found = np.where(found < 1e-15, 0.0, found)
     total = found.sum(axis=1, keepdims=True)
-    return np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+    return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
 
 
 def _chance(counts: Floats, chosen: int, value: float, rng: np.random.Generator) -> float:
