@@ -78,15 +78,15 @@ def test_confounded_axes_are_refused() -> None:
 
 def test_few_networks_are_refused() -> None:
     assert path(search(13)).sentence == (
-        "What each choice adds on the way to the best network is not said: a model of 3 effects takes 14 fully trained "
-        "networks, not 13."
+        "What each choice adds on the way to the best network is not said: that takes 14 fully trained networks, for a "
+        "model of 3 effects, and there are 13."
     )
 
 
 def test_the_plainest_network_may_be_the_best() -> None:
     found = path(search(of_depth=-0.02, of_skips=-0.2).assign(width=16))
     assert found.estimate is None
-    assert found.sentence.endswith(f"is not said: {found.subject['to']} is itself the plainest network.")
+    assert found.sentence.endswith(f"is not said: {found.subject['to']} is itself the plainest network trained.")
 
 
 def test_an_axis_that_follows_another_moves_with_it() -> None:
