@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 import pytest
 from made_tables import claimed, evidence, line, search
 
+from ressearch.reporting.claims import Claim
 from ressearch.reporting.claims.axes import terms_of
 
 
+def effects(table: pd.DataFrame, **told: Any) -> list[Claim]:
+    return [one for one in claimed("axes", table, **told) if one.kind == "axis_effect"]
+
+
 def test_known_effects_are_found_with_their_size() -> None:
-    depth, width, skip, at_equal_macs = claimed("axes", search())[:4]
+    depth, width, skip, at_equal_macs = effects(search())
     assert depth.subject == {"axis": "depth", "held": "the other axes", "unit": "doubling"}
     assert depth.estimate == pytest.approx(0.02, abs=0.001)
     assert depth.low < 0.02 < depth.high
@@ -31,14 +39,14 @@ def test_known_effects_are_found_with_their_size() -> None:
 
 
 def test_where_no_axis_matters_every_effect_is_said_to_be_chance() -> None:
-    found = [one for one in claimed("axes", search(of_depth=0, of_skips=0)) if one.kind == "axis_effect"]
+    found = effects(search(of_depth=0, of_skips=0))
     assert len(found) == 4
     for one in found:
         assert one.sentence.endswith(", which over 4 effects cannot be told from none.")
 
 
 def test_axes_that_went_together_are_not_told_apart() -> None:
-    depth, width, skip = claimed("axes", search(is_square=True))[:3]
+    depth, width, skip = effects(search(is_square=True))[:3]
     assert depth.sentence == (
         "Doubling depth: this search cannot tell its effect from that of width, with which it went together."
     )
@@ -61,8 +69,16 @@ def test_the_best_have_the_values_that_pay() -> None:
 
 
 def test_few_networks_say_nothing_of_axes() -> None:
-    assert claimed("axes", search(13)) == []
-    assert [one.kind for one in claimed("axes", search(14))] == ["axis_effect"] * 4
+    assert [one.kind for one in claimed("axes", search(13))] == ["axis_importance", "ablation_path"]
+    assert all(one.estimate is None for one in claimed("axes", search(13)))
+    assert len(effects(search(14))) == 4
+
+
+def test_the_overview_comes_first_and_refusals_last() -> None:
+    kinds = ["axis_importance", "axis_importance", "ablation_path", *["axis_effect"] * 4, *["best_values"] * 3]
+    assert [one.kind for one in claimed("axes", search())] == kinds
+    few = claimed("axes", search(15))
+    assert [one.kind for one in few] == ["ablation_path", *["axis_effect"] * 4, "axis_importance"]
 
 
 def test_a_depth_study_with_seeds_leaves_depth_to_its_lines() -> None:

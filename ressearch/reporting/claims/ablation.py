@@ -34,11 +34,11 @@ from ressearch.reporting.statistics.regression import Fit, least_squares
 from ressearch.units import listed
 
 METHOD = (
-    "ablation path, the most gainful step first (after Fawcett and Hoos 2016), by least squares over all fully trained "
+    "the most gainful step first (after Fawcett and Hoos 2016), by least squares over all fully trained "
     "networks; intervals robust to unequal variances (HC3: MacKinnon and White 1985), of steps by Bonferroni"
 )
 MEASURED = (
-    "ablation path, in the order of a linear model's gains (after Fawcett and Hoos 2016), by the means of the networks "
+    "in the order of a linear model's gains (after Fawcett and Hoos 2016), by the means of the networks "
     "on the way, the last of which is flattered by having been chosen; intervals by Welch 1947, of steps by Bonferroni"
 )
 
@@ -63,15 +63,16 @@ def ablation_path(evidence: Evidence) -> list[Claim]:
     leaders = leaders_of(evidence)
     terms = [term for term in terms_of(evidence) if term.axis not in leaders]
     best = best_place(evidence)
-    start, kind = reference_place(evidence, axes, best)
+    start, kind = reference_place(evidence, [axis for axis in axes if axis not in leaders], best)
     names = evidence.networks["name"].astype(str)
     subject = {"from": names.iloc[start], "to": names.iloc[best], "reference": kind}
     count, fewest = len(evidence.networks), len(terms) + 1 + SPARE
-    if start == best:
-        return [_refused(subject, count, f"{names.iloc[best]} is itself the {kind}")]
     if count < fewest:
         effects = f"{len(terms)} {'effect' if len(terms) == 1 else 'effects'}"
-        return [_refused(subject, count, f"a model of {effects} takes {fewest} fully trained networks, not {count}")]
+        reason = f"that takes {fewest} fully trained networks, for a model of {effects}, and there are {count}"
+        return [_refused(subject, count, reason)]
+    if start == best:
+        return [_refused(subject, count, f"{names.iloc[best]} is itself the {kind} trained")]
     columns = with_constant(terms) if terms else np.ones((count, 1))
     move = columns[best] - columns[start]
     unknown = [axis for axis in axes for at in (start, best) if not _is_known(evidence, terms, axis, at)]

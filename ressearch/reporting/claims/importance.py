@@ -49,7 +49,7 @@ def classes_of(values: pd.Series) -> np.ndarray:
         values = pd.qcut(values.astype(float), _CLASSES, labels=False, duplicates="drop")
     elif not is_number(values):
         values = values.astype(str)
-    return np.asarray(pd.factorize(values, sort=True)[0])
+    return np.asarray(pd.factorize(values, sort=True, use_na_sentinel=False)[0])
 
 
 def _refused(among: str, count: int, fewest: int) -> Claim:

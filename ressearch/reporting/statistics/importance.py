@@ -84,13 +84,15 @@ def _best(drawn: Floats, score: Floats, top: float) -> Floats:
 
 
 def _divergences(tables: list[Floats], drawn: Floats, best: Floats) -> Floats:
-    return np.stack([divergence(best @ table, drawn @ table) for table in tables], axis=1)
+    found: Floats = np.stack([divergence(best @ table, drawn @ table) for table in tables], axis=1)
+    return found
 
 
 def _shares(found: Floats) -> Floats:
     found = np.where(found < 1e-15, 0.0, found)
     total = found.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(found, total, out=np.zeros_like(found), where=total > 0))
+    shares: Floats = np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+    return shares
 
 
 def _chance(counts: Floats, chosen: int, value: float, rng: np.random.Generator) -> float:
