@@ -38,6 +38,7 @@ _TITLES = {
     "finalists": "The finalists, on fresh seeds",
     "axes": "What paid",
     "populations": "The population of networks",
+    "trends": "Where the good networks are",
     "power": "What the seeds could see, and what next",
     "agreement": "Do the studies agree?",
     "choices": "Does a choice change as much in each study?",

@@ -15,6 +15,7 @@ from ressearch.reporting.claims import (  # noqa: F401  (registers the analyses)
     populations,
     power,
     scaling,
+    trends,
     winner,
 )
 from ressearch.reporting.claims.claim import ANALYSES, Claim, analysis, claims_of
