@@ -101,7 +101,8 @@ reports: $(VENV)/.installed
 	  rm -rf runs/report-$$study reports/$$study && \
 	  $(BIN)/ressearch run studies/$$study.yaml --out runs/report-$$study && \
 	  $(BIN)/ressearch report runs/report-$$study --out reports/$$study && \
-	  cp runs/report-$$study/*.parquet runs/report-$$study/run.json runs/report-$$study/study.yaml reports/$$study/ \
+	  cp -r runs/report-$$study/*.parquet runs/report-$$study/run.json runs/report-$$study/study.yaml \
+	    runs/report-$$study/examples reports/$$study/ \
 	  || exit 1; \
 	done
 

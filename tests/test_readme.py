@@ -222,10 +222,14 @@ def test_its_comparison_at_depth_110_is_the_committed_results() -> None:
 
 def test_its_sentence_on_what_depth_costs_a_residual_network_is_the_committed_claim() -> None:
     found = claimed("degradation", "degradation_onset", skip="identity")
-    fall = found["fall"]
-    assert (found["estimate"], fall["below_depths"]) == (110, [20, 20])
-    said = f"110 layers are {fall['estimate']:.3f} less accurate than 20 (95 % interval"
-    assert f"{said} {fall['low']:.3f} to {fall['high']:.3f})" in FLAT
+    assert found["estimate"] is None
+    trials = pd.read_parquet(ROOT / "reports" / "degradation" / "trials.parquet")
+    means = trials[trials["skip"] == "identity"].set_index("depth")["val_accuracy"]
+    images = json.loads((ROOT / "reports" / "degradation" / "run.json").read_text())["examples"]["validation"]
+    assert (
+        f"no depth is shown to hurt ({means[20]:.3f} with 20 layers, {means[110]:.3f} with 110: too near for three "
+        f"seeds and {images} images to tell)"
+    ) in FLAT
 
 
 @pytest.mark.parametrize(("skip", "norm_order"), [("identity", "pre"), ("rezero", "post"), ("rezero", "pre")])

@@ -65,18 +65,16 @@ PLOTS: Registry[Maker] = Registry("plots", StudyError, "plot {name} is unknown")
 """Every plot by name, in the order of the report; a maker returns None where there is nothing to show."""
 
 
-PLOTS_OF_STUDIES: Registry[Maker] = Registry("plots of studies", StudyError, "plot {name} is unknown")
-"""Every plot of studies that are put side by side, by name, in the order of the report."""
+def figure(name: str, *, of_studies: bool = False, replace: bool = False) -> Callable[[Maker], Maker]:
+    """Register a maker as plot `name`.
 
+    It is given the evidence: of a study or a table from elsewhere, or of several of them side by side.
+    """
 
-def figure(name: str, *, replace: bool = False) -> Callable[[Maker], Maker]:
-    """Register a maker as plot `name`; it is given the evidence, of a study or of a table from elsewhere."""
-    return PLOTS.register(name, replace=replace)
+    def make(maker: Maker) -> Maker:
+        return lambda evidence: maker(evidence) if bool(evidence.studies) == of_studies else None
 
-
-def figure_of_studies(name: str, *, replace: bool = False) -> Callable[[Maker], Maker]:
-    """Register a maker as plot `name` of studies that are put side by side."""
-    return PLOTS_OF_STUDIES.register(name, replace=replace)
+    return PLOTS.register(name, make=make, replace=replace)
 
 
 def plot(

@@ -22,7 +22,7 @@ from ressearch.reporting import plots, plots_of_studies  # noqa: F401  (register
 from ressearch.reporting.claims import Claim, claims_of
 from ressearch.reporting.claims.headline import headline
 from ressearch.reporting.evidence import COST_WORDS, Evidence
-from ressearch.reporting.figures import PLOTS, PLOTS_OF_STUDIES, Plot, drawn, for_page, style, svg
+from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, style, svg
 from ressearch.reporting.tables import PageTable, csv_tables, page_tables
 from ressearch.results import Results
 from ressearch.units import format_count, listed
@@ -86,9 +86,8 @@ def compose(evidence: Evidence) -> Content:
     """Compute everything a report says from the evidence."""
     results = evidence.results
     by_analysis = claims_of(evidence)
-    makers = PLOTS_OF_STUDIES if evidence.studies else PLOTS
     with style():
-        figures = [one for one in (maker(evidence) for maker in makers.values()) if one is not None]
+        figures = [one for one in (maker(evidence) for maker in PLOTS.values()) if one is not None]
     answer = headline(evidence, by_analysis)
     sections = _sections(evidence, by_analysis, figures, answer)
     said = [*answer, *(claim for section in sections for claim in (*section.claims, *section.folded))]

@@ -13,13 +13,13 @@ from ressearch.reporting.charts import depth_curve
 from ressearch.reporting.claims.agreement import shared
 from ressearch.reporting.claims.lines import depth_lines, label
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.figures import INK, SOFT, Draw, Plot, accuracy_axis, colours, figure_of_studies, tag
+from ressearch.reporting.figures import INK, SOFT, Draw, Plot, accuracy_axis, colours, figure, tag
 from ressearch.reporting.plots import seeds_table, with_legend
 
 _PANELS = 16
 
 
-@figure_of_studies("studies")
+@figure("studies", of_studies=True)
 def studies(evidence: Evidence) -> Plot | None:
     """The accuracy of each shared network in one study against that in the first; a panel for each other study."""
     first = next(iter(evidence.studies))
@@ -53,7 +53,7 @@ def _against(axes: Axes, *, evidence: Evidence, pairs: list[tuple[int, int]], fi
     accuracy_axis(axes, f"validation accuracy in {other}")
 
 
-@figure_of_studies("depth_by_study")
+@figure("depth_by_study", of_studies=True)
 def depth_by_study(evidence: Evidence) -> Plot | None:
     """Depth against accuracy, a line for each study, a panel for each kind of network that differs in depth alone."""
     table = _lines_table(evidence)

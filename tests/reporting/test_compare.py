@@ -64,6 +64,7 @@ def test_the_mean_difference_is_over_shared_networks_alone() -> None:
     new = [line({8: 0.79}, name="a"), line({8: 0.87}, name="b"), line({8: 0.99}, name="only new")]
     first, order, leader = of("agreement", old=old, new=new)
     assert first.estimate == pytest.approx(-0.02)
+    assert first.method.endswith("(Bartlett 1937), one shared variance; the mean over networks")
     # four means of one shared variance 0.002²: the standard error is 0.002·sqrt(4/3)/2 with 8 degrees of freedom
     reach = stats.t.isf(0.025, 8) * 0.002 * np.sqrt(4 / 3) / 2
     assert (first.low, first.high) == pytest.approx((-0.02 - reach, -0.02 + reach))
@@ -121,6 +122,10 @@ def test_rank_correlation_has_bonett_and_wrights_interval() -> None:
     assert order.estimate == pytest.approx(0.942857, abs=1e-6)
     assert (order.low, order.high) == pytest.approx((low, high), abs=1e-5)
     assert order.more == {"kendall_tau": pytest.approx(13 / 15)}
+    assert order.p == pytest.approx(0.004805, abs=1e-6)  # t = ρ·sqrt(4/(1-ρ²)) = 5.6569, of 4 degrees of freedom
+    assert (order.n, leader.n) == (6, 6)
+    assert order.method == "Spearman 1904's rank correlation of mean accuracies; interval of Bonett and Wright 2000"
+    assert leader.method == "order of means over seeds; descriptive"
     assert order.sentence == (
         "new and old rank them alike (rank correlation +0.94, 95 % interval +0.38 to +1.00); networks that differ by "
         "less than their seeds do lower it."
@@ -130,6 +135,15 @@ def test_rank_correlation_has_bonett_and_wrights_interval() -> None:
     assert leader.sentence == (
         "Of the 6 shared networks, the one of the highest mean in old, f, is number 2 in new, 0.050 below its best, by "
         "means that chance orders too."
+    )
+
+
+def test_the_same_order_is_told_with_an_interval() -> None:
+    order = of("agreement", old=ranks(0.1, 0.2, 0.3, 0.4, 0.5), new=ranks(0.3, 0.4, 0.5, 0.6, 0.7))[1]
+    assert order.estimate == pytest.approx(1)
+    assert 0.99 < order.low <= order.high <= 1
+    assert order.sentence.startswith(
+        "new and old rank them alike (rank correlation +1.00, 95 % interval +1.00 to +1.00)"
     )
 
 
@@ -145,7 +159,7 @@ def test_an_opposite_and_an_unclear_order_are_said_to_be() -> None:
 
 def test_a_copy_is_no_agreement() -> None:
     (only,) = of("agreement", old=ranks(0.1, 0.2), new=ranks(0.1, 0.2))
-    assert only.kind == "same_results"
+    assert (only.kind, only.estimate, only.n) == ("same_results", 2, 2)
     assert only.sentence == (
         "Every seed of the 2 networks that both have reached the same in new as in old: one is a copy of the other, or "
         "the same runs made again."
@@ -212,6 +226,33 @@ def test_a_choice_that_pays_in_one_study_alone_is_found() -> None:
     # eight means of one shared variance 0.002² (16 degrees), four in each contrast
     alone = stats.t.isf(0.025, 16) * 0.002 * np.sqrt(4 / 3)
     assert alone < (deep.high - deep.low) / 2 < 1.5 * alone
+
+
+def test_a_choice_is_said_with_what_it_stands_in() -> None:
+    """The order of activations of the skip, and the width, where these are choices too."""
+    old, new = (
+        [
+            line({8: base + gain + width / 1e4}, skip=skip, norm_order=order, width=width)
+            for width in (16, 32)
+            for skip, order, gain in (("none", "post", 0), ("identity", "post", 0.01), ("identity", "pre", 0.02))
+        ]
+        for base in (0.8, 0.7)
+    )
+    said = {one.sentence.partition(" changes")[0] for one in of("choices", old=old, new=new)}
+    assert said == {
+        f"At depth 8, identity skips, {order}-activation instead of plain networks (width {width})"
+        for width in (16, 32)
+        for order in ("pre", "post")
+    }
+
+
+def test_another_choice_than_the_skip_is_said_by_its_name() -> None:
+    old, new = ([line({8: base}, block="basic"), line({8: base + 0.01}, block="bottleneck")] for base in (0.8, 0.7))
+    (only,) = of("choices", old=old, new=new)
+    assert only.sentence.startswith(
+        "At depth 8, bottleneck blocks instead of basic blocks changes accuracy by +0.010 in new and by +0.010 in old: "
+        "a difference that cannot be told from none, "
+    )
 
 
 def test_depth_is_said_of_each_study_as_in_its_own_report() -> None:
@@ -301,6 +342,8 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         _more_epochs(run)
         run["study"]["data"]["name"] = "fashion_mnist"
         run["study"]["recipe"]["augmentation"] = ["flip", "crop"]
+        run["study"]["recipe"]["lr_batch_size"] = 256
+        run["study"]["recipe"]["lr"] = 0.05000001
         run["study"]["search"]["trials"] = 7
         run["study"]["resources"]["concurrency"] = 9
 
@@ -316,9 +359,10 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     claims = json.loads((page.parent / "claims.json").read_text())
     (told,) = [claim for claim in claims if claim["kind"] == "settings"]
     assert told["sentence"] == (
-        "The studies differ in data.name (degradation: digits; longer: fashion_mnist), recipe.epochs (degradation: 20; "
-        "longer: 40), recipe.augmentation (degradation: none; longer: flip, crop); any of it may be "
-        "behind a difference."
+        "The studies differ in data.name (degradation: digits; longer: fashion_mnist), recipe.lr (degradation: 0.1; "
+        "longer: 0.05), recipe.lr_batch_size (degradation: none; longer: 256), recipe.epochs (degradation: 20; "
+        "longer: 40), recipe.augmentation (degradation: none; longer: flip, crop); any of it may be behind a "
+        "difference."
     )
 
 

@@ -383,11 +383,3 @@ def test_networks_beyond_latency_or_memory_are_never_proposed(monkeypatch: pytes
     every = [ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in lean.search_space.sample(50)]
     assert max(every) <= 2_500_000
     assert max(ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in study().search_space.sample(50)) > 3e6
-
-
-def test_latency_is_measured() -> None:
-    from ressearch.networks.cost import measure_latency
-
-    small, large = (Architecture(depths=(n, n), widths=(8, 16)) for n in (1, 12))
-    quick, slow = (measure_latency(one, (1, 16, 16), 3) for one in (small, large))
-    assert 0 < quick < slow < 5

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, stats
 
-from ressearch.reporting.claims.claim import Claim, analysis_of_studies, number, span
-from ressearch.reporting.claims.comparisons import comparisons
+from ressearch.reporting.claims.claim import Claim, analysis, number, span
+from ressearch.reporting.claims.comparisons import comparisons, order_of
 from ressearch.reporting.claims.depth import depth
 from ressearch.reporting.claims.lines import label
 from ressearch.reporting.evidence import Evidence
@@ -62,7 +62,7 @@ def _identity(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[Any, ...]:
     return (str(row["name"]), *plain)  # a skip's options stand beside it where they vary in a study; the name has them
 
 
-@analysis_of_studies("agreement")
+@analysis("agreement", of_studies=True)
 def agreement(evidence: Evidence) -> list[Claim]:
     """How far apart the studies are on the networks that they share, and whether they rank them alike."""
     first = next(iter(evidence.studies))
@@ -84,7 +84,7 @@ def agreement(evidence: Evidence) -> list[Claim]:
     return [*claims, *_settings(evidence)]
 
 
-@analysis_of_studies("network_by_network")
+@analysis("network_by_network", of_studies=True)
 def network_by_network(evidence: Evidence) -> list[Claim]:
     """The difference between the studies of each network that they share."""
     first = next(iter(evidence.studies))
@@ -123,7 +123,7 @@ def network_by_network(evidence: Evidence) -> list[Claim]:
     return claims
 
 
-@analysis_of_studies("choices")
+@analysis("choices", of_studies=True)
 def choices(evidence: Evidence) -> list[Claim]:
     """Whether what a choice changes, all else equal, differs between the studies: all networks of it shared."""
     first = next(iter(evidence.studies))
@@ -149,8 +149,8 @@ def choices(evidence: Evidence) -> list[Claim]:
             low, high = max(low, -2.0), min(high, 2.0)
             together = f", held together over {len(asked)} such choices" if len(asked) > 1 else ""
             sentence = (
-                f"{_choice(named[names])} changes accuracy by {there:+.3f} in {other} and by {here:+.3f} in "
-                f"{first}: {_verdict(low, high)} {value:+.3f} ({span(low, high)}{together})."
+                f"{_choice(evidence.studies[first], named[names])} changes accuracy by {there:+.3f} in {other} and by "
+                f"{here:+.3f} in {first}: {_verdict(low, high)} {value:+.3f} ({span(low, high)}{together})."
             )
             subject = {**named[names].subject, "study": other, "against_study": first}
             share = float(contrasts.examples_share[at])
@@ -165,15 +165,16 @@ def choices(evidence: Evidence) -> list[Claim]:
     return claims
 
 
-def _choice(difference: Claim) -> str:
+def _choice(evidence: Evidence, difference: Claim) -> str:
     """Say, of a study's own claim on a choice, what is chosen instead of what."""
     subject = difference.subject
     choice = next(iter(subject))
-    order = {"norm_order": subject["norm_order"]} if choice == "skip" and "norm_order" in subject else {}
+    row = next(one for one in evidence.rows.values() if one["name"] == difference.more["networks"][0])
     begin = f"At depth {subject['depth']}, " if "depth" in subject else ""
     fixed: dict[str, object] = {key: subject[key] for key in _HELD if key in subject and key != choice}
     held = f" ({label(fixed)})" if fixed else ""
-    text = f"{begin}{label({choice: subject[choice]} | order)} instead of {label({choice: subject['against']})}{held}"
+    chosen, control = label({choice: subject[choice]} | order_of(evidence, row)), label({choice: subject["against"]})
+    text = f"{begin}{chosen} instead of {control}{held}"
     return text[:1].upper() + text[1:]
 
 
@@ -181,7 +182,7 @@ def _gain(means: Means, place: Mapping[str, int], names: tuple[str, ...], first:
     return float(means.mean[place[names[0]] + first] - means.mean[place[names[1]] + first])
 
 
-@analysis_of_studies("depth_in_each")
+@analysis("depth_in_each", of_studies=True)
 def depth_in_each(evidence: Evidence) -> list[Claim]:
     """What depth does in each study: the statements of its own report, those on what hurts first."""
     said = [

@@ -65,24 +65,18 @@ ANALYSES: Registry[Analysis] = Registry("analyses", StudyError, "analysis {name}
 """Every analysis by name, in the order of the report; each returns no claim where the evidence says nothing."""
 
 
-ANALYSES_OF_STUDIES: Registry[Analysis] = Registry("analyses of studies", StudyError, "analysis {name} is unknown")
-"""Every analysis of studies that are put side by side, by name, in the order of the report."""
+def analysis(name: str, *, of_studies: bool = False, replace: bool = False) -> Callable[[Analysis], Analysis]:
+    """Register a function from evidence to claims as analysis `name`: of one study, or of several side by side."""
 
+    def make(function: Analysis) -> Analysis:
+        return lambda evidence: function(evidence) if bool(evidence.studies) == of_studies else []
 
-def analysis(name: str, *, replace: bool = False) -> Callable[[Analysis], Analysis]:
-    """Register a function from evidence to claims as analysis `name`."""
-    return ANALYSES.register(name, replace=replace)
-
-
-def analysis_of_studies(name: str, *, replace: bool = False) -> Callable[[Analysis], Analysis]:
-    """Register a function from the evidence of several studies to claims as analysis `name` of them."""
-    return ANALYSES_OF_STUDIES.register(name, replace=replace)
+    return ANALYSES.register(name, make=make, replace=replace)
 
 
 def claims_of(evidence: Evidence) -> dict[str, list[Claim]]:
     """Return what every analysis claims, by the analysis' name."""
-    analyses = ANALYSES_OF_STUDIES if evidence.studies else ANALYSES
-    return {name: make(evidence) for name, make in analyses.items()}
+    return {name: make(evidence) for name, make in ANALYSES.items()}
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -169,7 +169,7 @@ def _sentence(
     begin = f"At depth {row['depth']}" if "depth" in row and not pd.isna(row["depth"]) else "All else equal"
     if shared and len(evidence.networks) > 2:
         begin += f", {label(shared)}"
-    names = [label({choice: one[choice]} | _order(evidence, one)) for one in (row, other)]
+    names = [label({choice: one[choice]} | order_of(evidence, one)) for one in (row, other)]
     reach = "reach" if choice in ("skip", "block") else "reaches"
     text = f"{begin}, {names[0]} {reach} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
@@ -180,5 +180,6 @@ def _sentence(
     return f"{text}{verdict} {value:+.3f} ({span(low, high)}{together}{part})."
 
 
-def _order(evidence: Evidence, row: dict[str, Any]) -> dict[str, Any]:
+def order_of(evidence: Evidence, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's order of activation, where it is a choice: plain networks have one alone."""
     return {"norm_order": row["norm_order"]} if "norm_order" in evidence.axes and row.get("skip") != "none" else {}
