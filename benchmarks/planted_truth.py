@@ -10,6 +10,10 @@ it reads a reader's own, and the analyses of a report make their claims. Counted
   how often its interval holds, and whether the truly best network is among those tied with the best;
 - axes: intervals of effects in a search whose depth and width go together, and refusals where they are not told apart;
 - scaling: intervals of a power law's exponent and floor;
+- search: intervals of the steps from a search's plainest network to its best (held together: wide alone), of trends of
+  error quantiles, and how often an axis that does nothing is said to set the best networks apart;
+- studies: intervals of how two studies differ, on average, of each network and of what a choice changes, one of them
+  with collapsed networks; both with the examples that they scored, the same or others;
 - examples: intervals of a difference that also holds over the choice of examples, by which ones each seed had right.
 
 Targets: intervals hold in 93 to 97 % of cases, no more than 5 % of false claims, a bias of at most 0.1 (0.2 where
@@ -35,6 +39,7 @@ from scipy import special
 from ressearch.reporting.any_table import of_table
 from ressearch.reporting.claims import ANALYSES, Claim
 from ressearch.reporting.evidence import Evidence
+from ressearch.reporting.side_by_side import side_by_side
 
 DEVIATION = 0.005
 """Of accuracies over seeds, unless a case says otherwise."""
@@ -251,6 +256,90 @@ def scaling(rng: np.random.Generator, tally: Tally) -> None:
             if claim.estimate is not None:
                 tally.add(name, "exponent", COVERAGE, holds(claim, exponent))
                 tally.add(name, "floor", COVERAGE, claim.more["floor_low"] <= 0.05 <= claim.more["floor_high"])
+
+
+@scenario
+def search(rng: np.random.Generator, tally: Tally) -> None:
+    """A search of 150 networks in which doubling MACs and one skip style pay, and the block and the width do not."""
+    count, effect = 150, {"none": 0.0, "identity": 0.02}
+    macs = 2.0 ** rng.uniform(20, 26, count)
+    networks = [
+        {
+            "name": f"network {at}",
+            "depth": int(one),
+            "width": int(rng.integers(8, 400)),
+            "macs": int(cost),
+            "skip": str(rng.choice(list(effect))),
+            "block": str(rng.choice(["basic", "bottleneck"])),
+        }
+        for at, (one, cost) in enumerate(zip(2.0 ** rng.uniform(3, 7, count), macs, strict=True))
+    ]
+    own = 0.01 * rng.standard_normal(count)
+    truth = 0.8 + 0.008 * np.log2(macs / 2.0**23) + [effect[one["skip"]] for one in networks] + own
+    evidence = replace(of_table(trained(rng, networks, truth, DEVIATION, 1)), is_search=True)
+    for claim in claimed(evidence, "trends", "quantile_trend"):
+        name, share = f"quantile {claim.subject['share']:g}", claim.subject["share"]
+        if claim.subject["axis"] == "macs":
+            tally.add(name, "trend along MACs", COVERAGE, holds(claim, _planted_trend(share, *_ends(macs))))
+        else:
+            tally.add(name, f"trend along {claim.subject['axis']}, which has none", FALSE, claim.p <= 0.05)
+    for claim in claimed(evidence, "axes", "axis_importance"):
+        for axis, found in claim.more.get("importances", {}).items():
+            kind = POWER if axis == "skip" else FALSE if axis in ("block", "width") else "of old"
+            if kind != "of old":
+                tally.add(f"among {claim.subject['among']}", f"{axis} sets networks apart", kind, found["p"] <= 0.05)
+    for claim in claimed(evidence, "axes", "ablation_path"):
+        for step in claim.more.get("steps", []):
+            if "skip" in step["axes"]:
+                sign = 1 if step["after"] == "identity" else -1
+                tally.add("path to the best", "step of the skip", COVERAGE, step["low"] <= 0.02 * sign <= step["high"])
+
+
+def _ends(macs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the MACs of the least and of the greatest third."""
+    ordered = np.sort(macs)
+    return ordered[: len(macs) // 3], ordered[-(len(macs) // 3) :]
+
+
+def _planted_trend(share: float, least: np.ndarray, greatest: np.ndarray) -> float:
+    """Return the difference of the quantile of error between thirds of these MACs, over all networks of such MACs."""
+    at = []
+    for macs in (greatest, least):
+        rng = np.random.default_rng(0)
+        drawn = rng.choice(np.log2(macs), 40_000)
+        score = 0.8 + 0.008 * (drawn - 23) + 0.02 * rng.integers(0, 2, len(drawn))
+        score += np.hypot(0.01, DEVIATION) * rng.standard_normal(len(drawn))
+        at.append(float(np.quantile(1 - score, share)))
+    return at[0] - at[1]
+
+
+@scenario
+def studies(rng: np.random.Generator, tally: Tally) -> None:
+    """Two studies of eight networks: the second is 0.03 lower, and what skips change there is 0.01 less."""
+    depths, skips = (8, 20, 44, 110), ("none", "identity")
+    networks = [{"depth": depth, "skip": skip, "width": 16} for depth in depths for skip in skips]
+    for case, collapsed in (("like networks", 0.0), ("plain ones collapse in one", 0.4)):
+        first = np.array([0.9 if skip == "none" else 0.91 for _ in depths for skip in skips])
+        second = np.array([0.87 - collapsed if skip == "none" else 0.87 for _ in depths for skip in skips])
+        for seeds in (2, 3, 5):
+            spread = [DEVIATION * (10 if level < 0.6 else 1) for level in second]
+            parts = {"old": of_table(trained(rng, networks, first, DEVIATION, seeds))}
+            parts["new"] = of_table(trained(rng, networks, second, spread, seeds))
+            both, name = side_by_side(parts), f"{case}, {seeds} seeds"
+            (mean,) = claimed(both, "agreement", "mean_difference")
+            tally.add(name, "mean difference", COVERAGE, holds(mean, float((second - first).mean())))
+            each = zip(claimed(both, "network_by_network", "difference"), second - first, strict=True)
+            tally.add(name, "all networks together", COVERAGE, all(holds(claim, gap) for claim, gap in each))
+            gaps = [second[at + 1] - second[at] - first[at + 1] + first[at] for at in range(0, 8, 2)][::-1]
+            each = zip(claimed(both, "choices", "difference_of_differences"), gaps, strict=True)
+            tally.add(name, "what skips change, all together", COVERAGE, all(holds(claim, gap) for claim, gap in each))
+    for count in (200, 2000):
+        parts, truths = {}, {}
+        for study in ("old", "new"):
+            parts[study], truths[study] = _scored(rng, count, 3)
+        (mean,) = claimed(side_by_side(parts), "agreement", "mean_difference")
+        gap = np.mean(list(truths["new"].values())) - np.mean(list(truths["old"].values()))
+        tally.add(f"other {count:,} examples, 3 seeds", "mean difference", COVERAGE, holds(mean, float(gap)))
 
 
 @scenario
