@@ -166,6 +166,33 @@ def test_a_copy_is_no_agreement() -> None:
     )
 
 
+def test_a_copy_of_one_network_is_said_as_one() -> None:
+    (only,) = of("agreement", old=ranks(0.1), new=ranks(0.1))
+    assert only.sentence.startswith("Every seed of the network that both have reached the same in new as in old:")
+
+
+def test_every_statement_says_which_studies_it_is_of() -> None:
+    """Whoever reads `claims.json` finds both studies in the subject, and how many networks or seeds it rests on."""
+    made = both(old=ranks(0.1, 0.2, 0.3, 0.4, 0.5), new=ranks(0.2, 0.3, 0.4, 0.5, 0.6))
+    (copied,) = of("agreement", old=ranks(0.1), new=ranks(0.1))
+    (apart,) = of("agreement", old=ranks(0.1), new=[line({8: 0.8}, name="z")])
+    found = claims_of(made)
+    for one in (*found["agreement"], *found["network_by_network"], copied, apart):
+        assert (one.subject["study"], one.subject["against"]) == ("new", "old")
+        assert set(one.subject) <= {"study", "against", "name"}
+        assert one.method
+    assert [one.n for one in found["agreement"]] == [5, 5, 5]
+    assert {one.n for one in found["network_by_network"]} == {3}  # seeds of each
+    assert apart.n == 0
+
+
+def test_two_seeds_are_enough_for_an_interval() -> None:
+    old, new = ([line({8: mean}, seeds=2, name=one) for one in "ab"] for mean in (0.8, 0.81))
+    (first, *_), found = of("agreement", old=old, new=new), of("network_by_network", old=old, new=new)
+    assert first.low is not None
+    assert [one.estimate for one in found] == pytest.approx([0.01, 0.01])
+
+
 def test_studies_without_a_network_in_common_are_not_compared() -> None:
     made = both(old=[line({8: 0.8}, name="a")], new=[line({8: 0.8}, name="b")])
     (only,) = claims_of(made)["agreement"]
@@ -363,6 +390,24 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         "longer: 0.05), recipe.lr_batch_size (degradation: none; longer: 256), recipe.epochs (degradation: 20; "
         "longer: 40), recipe.augmentation (degradation: none; longer: flip, crop); any of it may be behind a "
         "difference."
+    )
+
+
+def test_settings_that_are_alike_or_many_are_said_so(tmp_path: Path) -> None:
+    def many(run: dict[str, Any]) -> None:
+        recipe = run["study"]["recipe"]
+        for key in ("lr", "momentum", "weight_decay", "warmup_epochs", "epochs", "batch_size", "label_smoothing"):
+            recipe[key] = 17
+
+    alike, other = _study(tmp_path / "alike", lambda run: None), _study(tmp_path / "other", many)
+    for place, sentence in ((alike, "The study files say the same of data, recipe and seeds."), (other, None)):
+        page = compare([DEGRADATION, place], tmp_path / "out")
+        (told,) = [one for one in json.loads((page.parent / "claims.json").read_text()) if one["kind"] == "settings"]
+        assert (told["n"], told["subject"]) == (2, {"studies": ["degradation", place.name]})
+        assert sentence is None or told["sentence"] == sentence
+    assert told["estimate"] == 7
+    assert told["sentence"].endswith(
+        "batch_size (degradation: 64; other: 17) and 1 more; any of it may be behind a difference."
     )
 
 
