@@ -159,7 +159,8 @@ def _require_distinct(sources: Sequence[Any]) -> None:
     for one in sources:
         if not isinstance(one, str | Path):
             continue
-        place = str(one).rstrip("/") if is_url(one) else Path(one).resolve()
+        local = str(one).removeprefix("file://")
+        place = str(one).rstrip("/") if is_url(local) else Path(local).resolve()
         if place in seen:
             raise StudyError(f"compare: {one} is given twice")
         seen.append(place)

@@ -446,6 +446,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "one": (["{study}"], "compare: 1 study, expected two or more"),
     "twice": (["{study}", "{study}"], "compare: {study} is given twice"),
     "twice, with a slash": (["{study}", "{study}/"], "compare: {study}/ is given twice"),
+    "twice, as an address": (["{study}", "file://{study}"], "compare: file://{study} is given twice"),
     "twice, by another way": (["{study}", "{tmp}/../{tmp_name}/link"], "link is given twice"),
     "no study": (["{study}", "{tmp}"], "{tmp}: holds no study"),
     "no table": (["{study}", "{tmp}/none.csv"], "{tmp}/none.csv: no such file"),
@@ -490,6 +491,16 @@ def test_no_source_at_all_is_refused(tmp_path: Path) -> None:
     for one in (str(DEGRADATION), pd.DataFrame({"name": ["a", "b"], "val_accuracy": [0.1, 0.2]})):
         with pytest.raises(StudyError, match=r"^compare: 1 study, expected two or more$"):
             compare(one, tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_studies_that_trained_nothing_yet_are_compared(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        directory = _study(tmp_path / name, lambda run: run.update(ended_at=None, is_complete=False))
+        for table in ("trials", "curves"):
+            file = directory / f"{table}.parquet"
+            pd.read_parquet(file).iloc[:0].to_parquet(file)
+    page = compare([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    assert "two and one have no network in common" in page.read_text()
 
 
 def test_names_and_places_of_a_mapping_are_checked(tmp_path: Path) -> None:
