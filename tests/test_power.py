@@ -54,5 +54,5 @@ def test_check_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ) in capsys.readouterr().out
     main(["check", str(study), "--set", "recipe.seeds=1"])
     said = capsys.readouterr().out
-    assert "seeds      1 per network cannot tell two networks apart from chance; three are the least that can\n" in said
+    assert "seeds      1 per network cannot tell two networks apart from chance; train each on at least three\n" in said
     assert ressearch.check(ressearch.Study.from_file(study, ["recipe.seeds=1"]))["detectable"] is None

@@ -122,7 +122,7 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def _seen(found: dict[str, Any]) -> str:
     """Say what the seeds of a study could see."""
     if (seen := found["detectable"]) is None:
-        return "seeds      1 per network cannot tell two networks apart from chance; three are the least that can"
+        return "seeds      1 per network cannot tell two networks apart from chance; train each on at least three"
     return (
         f"seeds      {found['seeds']} per network find differences of {seen['difference']:.3f} in 80 % of cases, "
         f"{2 * found['seeds']} of {seen['with_twice_the_seeds']:.3f}, if accuracies near {seen['accuracy']:g} vary by "

@@ -116,12 +116,16 @@ def compare(
         raise StudyError(
             f"compare: {len(given) or 'no'} {'study' if len(given) == 1 else 'studies'}, expected two or more"
         )
+    for name in named or ():
+        if not isinstance(name, str) or not name.strip():
+            raise StudyError(f"compare: {name!r}: expected text, the name that a study is to go by")
+    _require_distinct(given)
     tables = [_is_table(one) for one in given]
     if table and not any(tables):
         raise StudyError(f"compare: {', '.join(table)} can be said of tables only ({_formats()}); none is given")
     told = [table if is_table else {} for is_table in tables]
     parts = [_read(source, out, allow_plugins, said)[0] for source, said in zip(given, told, strict=True)]
-    names = list(named) if named is not None else _names_of(given, [part.title for part in parts])
+    names = [*named] if named is not None else _names_of(given, [part.title for part in parts])
     place = Path(out)
     if not force:
         _require_ours(place)
@@ -146,11 +150,20 @@ def _names_of(sources: Sequence[Any], titles: Sequence[str]) -> list[str]:
     """Return a name for each source: its own; where two have one name, the directories' or files' names, or paths."""
     paths = [str(one) if isinstance(one, str | Path) else f"table {place + 1}" for place, one in enumerate(sources)]
     shorter = [Path(one).name or one for one in paths]
-    for names in (list(titles), shorter, paths):
-        if len(set(names)) == len(names):
-            return names
-    again = next(one for one in paths if paths.count(one) > 1)
-    raise StudyError(f"compare: {again} is given twice")
+    return next((names for names in (list(titles), shorter) if len(set(names)) == len(names)), paths)
+
+
+def _require_distinct(sources: Sequence[Any]) -> None:
+    """Raise StudyError if two sources are the same place, however it is written."""
+    seen: list[str | Path] = []
+    for one in sources:
+        if not isinstance(one, str | Path):
+            continue
+        local = str(one).removeprefix("file://")
+        place = str(one).rstrip("/") if is_url(local) else Path(local).resolve()
+        if place in seen:
+            raise StudyError(f"compare: {one} is given twice")
+        seen.append(place)
 
 
 def _read(

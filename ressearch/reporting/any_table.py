@@ -105,6 +105,7 @@ def of_table(
     table = _with_names(table, renamed or {}, source)
     table, notes = _checked(table, source)
     table = _plain_columns(table, source)
+    _require_sizes(table, source)
     table, filled = _described(table, input_shape, source)
     table, measured = _without_measurements(table)
     identity = [key for key in _columns(table) if key not in _PER_SEED]
@@ -130,6 +131,21 @@ def of_table(
         chance=chance,
         notes=(*notes, *filled, *measured, *last),
     )
+
+
+_GREATEST = 1e50
+"""Beyond this numbers are slips, and their squares overflow."""
+
+
+def _require_sizes(table: pd.DataFrame, source: str) -> None:
+    """Raise StudyError if a number that may tell networks apart is infinite, or so great that no model holds it."""
+    for key in _columns(table):
+        if key in _PER_SEED or not pd.api.types.is_numeric_dtype(table[key]):
+            continue
+        too_great = np.abs(table[key].to_numpy(dtype=float, na_value=np.nan)) > _GREATEST
+        if too_great.any():
+            place = int(too_great.argmax())
+            raise StudyError(f"{source}: {key}: row {place + 1} is {table[key].iloc[place]}, expected a finite number")
 
 
 def _columns(table: pd.DataFrame) -> list[str]:

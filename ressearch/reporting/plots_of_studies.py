@@ -83,7 +83,7 @@ def _lines_table(evidence: Evidence) -> pd.DataFrame:
     }
     table = seeds_table(evidence)
     places = zip(table["study"], table["number_in_study"], strict=True)
-    table = table[[(study, int(one)) in found for study, one in places]]
+    table = table[np.array([(study, int(one)) in found for study, one in places], dtype=bool)]  # a mask if empty too
     keys = [key for key in evidence.axes if key not in ("study", "depth", "width", "stem_width", *COSTS)]
     rows: list[Any] = table[keys].to_dict("records")
     table = table.assign(kind=[label(row) for row in rows])

@@ -296,3 +296,10 @@ def test_tables_of_other_types_say_the_same(backend: Any) -> None:
     pd.testing.assert_frame_equal(other.networks, plain.networks, check_dtype=False)
     assert other.axes == plain.axes
     assert {key: list(value) for key, value in other.scores.items()} == {0: [0.5], 1: [0.6]}
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+def test_numbers_that_no_model_holds_are_refused(value: float) -> None:
+    table = pd.DataFrame({"name": ["a", "b"], "rate": [0.5, value], "val_accuracy": [0.8, 0.9]})
+    with pytest.raises(StudyError, match=r"^the table: rate: row 2 is .*, expected a finite number$"):
+        of_table(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_tables import claimed, evidence, line, search
@@ -95,3 +96,27 @@ def test_numbers_are_doubled_choices_set_against_a_control_and_costs_left_out() 
         ("skip", "identity", "none", "identity instead of none"),
         ("dropout", None, None, "unit"),
     ]
+
+
+def test_equal_accuracies_are_no_effect_of_rounding() -> None:
+    rng = np.random.default_rng(1)
+    rows = [
+        {
+            "name": f"n{at}",
+            "depth": int(rng.integers(8, 60)),
+            "width": int(rng.choice([16, 32, 64])),
+            "val_accuracy": 0.7,
+        }
+        for at in range(20)
+    ]
+    effects = [one for one in claimed("axes", pd.DataFrame(rows)) if one.kind == "axis_effect"]
+    assert [(one.estimate, one.low, one.high, one.p) for one in effects] == [(0, 0, 0, 1)] * 2
+    (path,) = [one for one in claimed("axes", pd.DataFrame(rows)) if one.kind == "ablation_path"]
+    assert path.sentence.endswith("is not said: all networks are equally accurate.")
+
+
+def test_one_effect_is_not_several() -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"name": f"n{at}", "depth": 8 + at, "val_accuracy": float(rng.uniform(0.5, 0.9))} for at in range(30)]
+    (only,) = [one for one in claimed("axes", pd.DataFrame(rows)) if one.kind == "axis_effect"]
+    assert only.sentence.endswith("), which cannot be told from none.")

@@ -52,7 +52,7 @@ def test_what_matters_is_found_and_what_does_not_is_not() -> None:
         one = found[axis, 0.5]
         assert one.low < 0 < one.high
         assert one.p > 0.05
-        assert ": which cannot be told from no difference (95 % interval -0.0" in one.sentence
+        assert ", which cannot be told from no difference (95 % interval -0.0" in one.sentence
     assert found["depth", 0.5].sentence.startswith("Among the networks as drawn, half of those of depth ")
     assert " or more err less than 0.19" in found["depth", 0.5].sentence
     assert " or less less than 0.19" in found["depth", 0.5].sentence
@@ -104,3 +104,15 @@ def test_intervals_hold_as_often_as_they_say() -> None:
     rng = np.random.default_rng(3)
     found = [quantile_difference(*np.exp(rng.normal(-2, 0.5, (2, 33))), 0.1, draws=300, seed=one) for one in range(300)]
     assert 0.91 <= np.mean([low <= 0 <= high for _, low, high, _ in found]) <= 0.985
+
+
+def test_equal_accuracies_have_no_trend() -> None:
+    """Quantiles of equal values differ by rounding, which is no finding."""
+    table = drawn(300, 0.0).assign(val_accuracy=0.7)
+    (only,) = claimed("trends", table)
+    assert (only.estimate, only.low, only.p) == (None, None, None)
+    assert only.sentence == "How error goes with size is not said: all networks are equally accurate."
+    for ones, others in ((101, 103), (100, 300)):
+        assert quantile_difference(np.full(ones, 0.3), np.full(others, 0.3), 0.1)[3] == 1.0
+    table.loc[0, "val_accuracy"] = 0.1
+    assert all("which cannot be told from no difference" in one.sentence for one in claimed("trends", table))

@@ -193,6 +193,45 @@ def test_two_seeds_are_enough_for_an_interval() -> None:
     assert [one.estimate for one in found] == pytest.approx([0.01, 0.01])
 
 
+def test_a_copys_differences_are_not_listed() -> None:
+    """Intervals of differences between runs and themselves would say that they could have come out otherwise."""
+    parts = [line({8: 0.80, 32: 0.70}, skip="none"), line({8: 0.81, 32: 0.80}, skip="identity")]
+    made = claims_of(both(old=parts, new=parts))
+    assert made["network_by_network"] == made["choices"] == []
+    assert [one.kind for one in made["agreement"]] == ["same_results"]
+
+
+def test_few_different_accuracies_can_be_alike_by_chance() -> None:
+    once = [line({8: 0.8}, seeds=1, spread=0, name="a")]
+    perfect = [line({8: 1.0}, spread=0, name=name) for name in "abc"]
+    for parts in (once, perfect):
+        (only,) = of("agreement", old=parts, new=parts)
+        assert only.sentence.endswith(
+            "in new as in old: one may be a copy of the other, but so few different accuracies can be alike by chance."
+        )
+
+
+def test_means_alike_are_neither_more_nor_less_accurate() -> None:
+    old, new = ([line({8: mean}, seeds=1, spread=0, name=name) for name, mean in zip("ab", means, strict=True)]
+                for means in ((0.7, 0.8), (0.8, 0.7)))  # fmt: skip
+    assert of("agreement", old=old, new=new)[0].sentence == (
+        "On the 2 networks that both have, new is to 0.001 as accurate as old on average; one seed per network cannot "
+        "say by how much chance moves that."
+    )
+
+
+def test_three_seeds_beside_one_are_not_said_to_be_one() -> None:
+    old, new = [line({8: 0.8}, name="a", norm="batch")], [line({8: 0.9}, seeds=1, spread=0, name="a")]
+    assert "one seed per network" not in of("agreement", old=old, new=new)[0].sentence
+
+
+def test_networks_that_tie_for_the_lead_are_said_to() -> None:
+    leader = of("agreement", old=ranks(0.8, 0.8, 0.7), new=ranks(0.8, 0.9, 0.7))[2]
+    assert leader.sentence.startswith(
+        "Of the 3 shared networks, a, one of the 2 of the highest mean in old, is number 2 in new"
+    )
+
+
 def test_studies_without_a_network_in_common_are_not_compared() -> None:
     made = both(old=[line({8: 0.8}, name="a")], new=[line({8: 0.8}, name="b")])
     (only,) = claims_of(made)["agreement"]
@@ -451,6 +490,9 @@ def test_names_of_studies_tell_them_apart(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[list[str], str]] = {
     "one": (["{study}"], "compare: 1 study, expected two or more"),
     "twice": (["{study}", "{study}"], "compare: {study} is given twice"),
+    "twice, with a slash": (["{study}", "{study}/"], "compare: {study}/ is given twice"),
+    "twice, as an address": (["{study}", "file://{study}"], "compare: file://{study} is given twice"),
+    "twice, by another way": (["{study}", "{tmp}/../{tmp_name}/link"], "link is given twice"),
     "no study": (["{study}", "{tmp}"], "{tmp}: holds no study"),
     "no table": (["{study}", "{tmp}/none.csv"], "{tmp}/none.csv: no such file"),
     "no column": (["{study}", "{tmp}/table.csv"], "table.csv: has no column val_accuracy; known: model, top1 (--map"),
@@ -470,7 +512,13 @@ def test_bad_input_is_one_line_and_writes_nothing(
     arguments, message = REFUSED[case]
     (tmp_path / "table.csv").write_text("model,top1\na,0.8\n")
     shutil.copytree(DEGRADATION, tmp_path / "other")
-    places = {"study": str(DEGRADATION), "other": str(tmp_path / "other"), "tmp": str(tmp_path)}
+    (tmp_path / "link").symlink_to(DEGRADATION)
+    places = {
+        "study": str(DEGRADATION),
+        "tmp_name": tmp_path.name,
+        "other": str(tmp_path / "other"),
+        "tmp": str(tmp_path),
+    }
     given = [one.format(**places) for one in arguments]
     out = [] if "--out" in given else ["--out", str(tmp_path / "out")]
     before = sorted(tmp_path.iterdir())
@@ -488,6 +536,25 @@ def test_no_source_at_all_is_refused(tmp_path: Path) -> None:
     for one in (str(DEGRADATION), pd.DataFrame({"name": ["a", "b"], "val_accuracy": [0.1, 0.2]})):
         with pytest.raises(StudyError, match=r"^compare: 1 study, expected two or more$"):
             compare(one, tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_studies_that_trained_nothing_yet_are_compared(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        directory = _study(tmp_path / name, lambda run: run.update(ended_at=None, is_complete=False))
+        for table in ("trials", "curves"):
+            file = directory / f"{table}.parquet"
+            pd.read_parquet(file).iloc[:0].to_parquet(file)
+    page = compare([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    assert "two and one have no network in common" in page.read_text()
+
+
+def test_names_and_places_of_a_mapping_are_checked(tmp_path: Path) -> None:
+    for name in (1, "", " "):
+        with pytest.raises(StudyError, match="expected text, the name that a study is to go by"):
+            compare({name: DEGRADATION, "other": tmp_path}, tmp_path / "out")  # type: ignore[dict-item]
+    with pytest.raises(StudyError, match="is given twice"):
+        compare({"a": DEGRADATION, "b": str(DEGRADATION)}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_tables_and_studies_are_compared_together(tmp_path: Path) -> None:

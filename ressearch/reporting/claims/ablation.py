@@ -71,6 +71,8 @@ def ablation_path(evidence: Evidence) -> list[Claim]:
         effects = f"{len(terms)} {'effect' if len(terms) == 1 else 'effects'}"
         reason = f"that takes {fewest} fully trained networks, for a model of {effects}, and there are {count}"
         return [_refused(subject, count, reason)]
+    if np.ptp(evidence.mean) == 0:
+        return [_refused(subject, count, "all networks are equally accurate")]
     if start == best:
         return [_refused(subject, count, f"{names.iloc[best]} is itself the {kind} trained")]
     columns = with_constant(terms) if terms else np.ones((count, 1))

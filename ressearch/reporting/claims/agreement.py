@@ -32,6 +32,9 @@ _MOST = 200
 _FEWEST = 5
 """Networks that a rank correlation needs."""
 
+_TELLING = 4
+"""Different accuracies that two studies do not have alike, seed by seed, unless one is a copy."""
+
 _HELD = ("width", "block", "recipe")
 
 _SAID = 6
@@ -75,8 +78,8 @@ def agreement(evidence: Evidence) -> list[Claim]:
                 Claim("shared_networks", {"study": other, "against": first}, 0, None, None, method, 0, sentence)
             )
             continue
-        if all(np.array_equal(evidence.scores[one], evidence.scores[base]) for one, base in pairs):
-            claims.append(_copy(other, first, len(pairs)))
+        if _is_copy(evidence, pairs):
+            claims.append(_copy(evidence, other, first, pairs))
             continue
         claims.append(_mean_difference(evidence, other, first, pairs))
         if len(pairs) > 1:
@@ -90,7 +93,7 @@ def network_by_network(evidence: Evidence) -> list[Claim]:
     first = next(iter(evidence.studies))
     claims: list[Claim] = []
     for other, pairs in shared(evidence).items():
-        if not 1 < len(pairs) <= _MOST or not _has_seeds(evidence, pairs):
+        if not 1 < len(pairs) <= _MOST or not _has_seeds(evidence, pairs) or _is_copy(evidence, pairs):
             continue
         means = means_of_studies(evidence, pairs)
         contrasts = means.contrasts(differences(2 * len(pairs), [(at, at + len(pairs)) for at in range(len(pairs))]))
@@ -132,7 +135,7 @@ def choices(evidence: Evidence) -> list[Claim]:
     for other, pairs in shared(evidence).items():
         place = {str(evidence.rows[one]["name"]): at for at, (one, _) in enumerate(pairs)}
         asked = [names for names in named if set(names) <= set(place)]
-        if not asked:
+        if not asked or _is_copy(evidence, pairs):
             continue
         means, count = means_of_studies(evidence, pairs), len(pairs)
         rows = np.zeros((len(asked), 2 * count))
@@ -219,13 +222,19 @@ def _has_seeds(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> bool:
     return any(len(evidence.scores[one]) > 1 for pair in pairs for one in pair)
 
 
-def _copy(other: str, first: str, count: int) -> Claim:
+def _is_copy(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> bool:
+    return all(np.array_equal(evidence.scores[one], evidence.scores[base]) for one, base in pairs)
+
+
+def _copy(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int, int]]) -> Claim:
     """Say that two studies hold the same results, which says nothing of whether others would agree."""
+    count = len(pairs)
+    values = {float(score) for one, _ in pairs for score in evidence.scores[one]}
+    verdict = "one is a copy of the other, or the same runs made again"
+    if len(values) < _TELLING:  # all at chance, all without an error, or one seed: chance can do that too
+        verdict = "one may be a copy of the other, but so few different accuracies can be alike by chance"
     what = f"the {count} networks that both have" if count > 1 else "the network that both have"
-    sentence = (
-        f"Every seed of {what} reached the same in {other} as in {first}: one is a copy of the other, or the same runs "
-        "made again."
-    )
+    sentence = f"Every seed of {what} reached the same in {other} as in {first}: {verdict}."
     method = "accuracies compared seed by seed"
     return Claim("same_results", {"study": other, "against": first}, count, None, None, method, count, sentence)
 
@@ -248,10 +257,14 @@ def _mean_difference(evidence: Evidence, other: str, first: str, pairs: Sequence
         p = float(stats.ttest_1samp(gaps, 0.0).pvalue) if np.ptp(gaps) > 0 else None
     known = not np.isnan(low)
     which = f"the {count} networks that both have" if count > 1 else "the network that both have"
-    begin = f"On {which}, {other} is {abs(value):.3f} {'more' if value >= 0 else 'less'} accurate than {first}"
+    by = f"{abs(value):.3f} {'more' if value > 0 else 'less'} accurate than"
+    begin = f"On {which}, {other} is {by if round(abs(value), 3) > 0 else 'to 0.001 as accurate as'} {first}"
     begin += " on average" if count > 1 else ""
     if not known:
-        sentence = f"{begin}; one seed per network cannot say whether that is more than chance."
+        seeds = "so few seeds" if _has_seeds(evidence, pairs) else "one seed per network"
+        sentence = f"{begin}; {seeds} cannot say whether that is more than chance."
+        if round(abs(value), 3) == 0:
+            sentence = f"{begin}; {seeds} cannot say by how much chance moves that."
     elif low > 0 or high < 0:
         sentence = f"{begin} (difference {value:+.3f}, {span(max(low, -1.0), min(high, 1.0))})."
     else:
@@ -314,10 +327,11 @@ def _leader(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[in
         if place == 1
         else f"is number {place} in {other}, {loss:.3f} below its best"
     )
-    sentence = (
-        f"Of the {count} shared networks, the one of the highest mean in {first}, {name}, {where}, by means that "
-        "chance orders too."
-    )
+    tied = int((theirs == theirs[best]).sum())
+    which = f"the one of the highest mean in {first}, {name},"
+    if tied > 1:
+        which = f"{name}, one of the {tied} of the highest mean in {first},"
+    sentence = f"Of the {count} shared networks, {which} {where}, by means that chance orders too."
     return Claim(
         "leader_elsewhere",
         {"study": other, "against": first, "name": name},

@@ -121,7 +121,8 @@ def _holm(claims: list[Claim]) -> list[Claim]:
             continue
         sentence = one.sentence
         if adjusted[place] > 0.05:
-            sentence = f"{sentence[:-1]}, which over {len(tested)} effects cannot be told from none."
+            over = f" over {len(tested)} effects" if len(tested) > 1 else ""
+            sentence = f"{sentence[:-1]}, which{over} cannot be told from none."
         made.append(Claim(**{**one.__dict__, "p": adjusted[place], "sentence": sentence}))
     return made
 

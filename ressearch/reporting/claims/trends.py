@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
@@ -38,16 +39,19 @@ def trends(evidence: Evidence) -> list[Claim]:
         least, greatest = values <= low, values >= high
         if low < high and min(least.sum(), greatest.sum()) >= _FEWEST:
             found.append((axis, least, greatest, low, high))
-    error, claims = 1 - evidence.mean, []
+    error, claims = 1 - evidence.mean, list[Claim]()
+    if found and np.ptp(error) == 0:
+        sentence = "How error goes with size is not said: all networks are equally accurate."
+        return [Claim("quantile_trend", {"axis": None}, None, None, None, METHOD, len(error), sentence)]
     for axis, least, greatest, low, high in found:
         for share, words in _SHARES.items():
             estimate, bottom, top, p = quantile_difference(error[greatest], error[least], share)
             ends = [float(harrell_davis(error[part], share)) for part in (greatest, least)]
             p = min(p * len(found) * len(_SHARES), 1.0)
             large, small = _of(axis, high, "more"), _of(axis, low, "less")
-            verdict = "which cannot be told from no difference"
+            verdict = ", which cannot be told from no difference"
             if p <= 0.05:
-                verdict = f"{number(abs(estimate))} {'less' if estimate < 0 else 'more'}"
+                verdict = f": {number(abs(estimate))} {'less' if estimate < 0 else 'more'}"
             claims.append(
                 Claim(
                     "quantile_trend",
@@ -58,7 +62,7 @@ def trends(evidence: Evidence) -> list[Claim]:
                     METHOD,
                     int(least.sum() + greatest.sum()),
                     f"Among the networks as drawn, {words} of those {large} {_errs(share)} less than "
-                    f"{number(ends[0])}, of those {small} less than {number(ends[1])}: {verdict} "
+                    f"{number(ends[0])}, of those {small} less than {number(ends[1])}{verdict} "
                     f"({span(bottom, top)}).",
                     p=p,
                 )

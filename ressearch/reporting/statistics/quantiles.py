@@ -8,6 +8,9 @@ from scipy import special
 
 from ressearch.reporting.statistics.means import Floats
 
+_ROUNDING = 1e-12
+"""What quantiles of equal values differ by, in sums of other lengths."""
+
 
 def harrell_davis(values: npt.ArrayLike, share: float) -> Floats:
     """Return a quantile of each row of values, a weighted mean of all in order (Harrell and Davis 1982).
@@ -32,7 +35,7 @@ def quantile_difference(
     """
     rng = np.random.default_rng(seed)
     drawn = [harrell_davis(part[rng.integers(len(part), size=(draws, len(part)))], share) for part in (ones, others)]
-    gaps = drawn[0] - drawn[1]
+    gaps = np.where(np.abs(drawn[0] - drawn[1]) < _ROUNDING, 0.0, drawn[0] - drawn[1])
     low, high = np.quantile(gaps, [0.025, 0.975])
     below = float((gaps < 0).mean() + 0.5 * (gaps == 0).mean())
     p = max(2 * min(below, 1 - below), 1 / draws)

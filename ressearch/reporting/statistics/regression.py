@@ -44,8 +44,10 @@ def least_squares(columns: Floats, values: Floats) -> Fit:
     """Return the fit of `values`, shape (N,), by `columns`, shape (N, P), the first of which is the constant."""
     count, width = columns.shape
     inverse = np.linalg.pinv(columns.T @ columns)
-    estimate = inverse @ columns.T @ values
-    residual = values - columns @ estimate
+    rest = values - values[0]  # zero where all are alike, so that rounding is no effect
+    estimate = inverse @ columns.T @ rest
+    residual = rest - columns @ estimate
+    estimate[0] += values[0]
     leverage = np.clip(np.einsum("np,pq,nq->n", columns, inverse, columns), 0.0, 1 - 1e-6)
     weighted = columns * (residual / (1 - leverage))[:, None]
     covariance = inverse @ (weighted.T @ weighted) @ inverse
