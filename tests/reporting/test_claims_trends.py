@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
-from made_tables import claimed
+from made_tables import claimed, evidence
 from scipy import stats
 
-from ressearch.reporting.claims import Claim
+from ressearch.reporting.claims import Claim, claims_of
 from ressearch.reporting.statistics.quantiles import harrell_davis, quantile_difference
 
 
@@ -67,6 +69,12 @@ def test_more_error_is_said_to_be_more() -> None:
 def test_thirds_have_33_networks_at_least() -> None:
     assert claimed("trends", drawn(96, 0.02)) == []
     assert {one.subject["axis"] for one in claimed("trends", drawn(99, 0.02))} >= {"macs"}
+
+
+def test_a_study_that_trained_nothing_yet_has_no_trend() -> None:
+    made = evidence(drawn(150, 0.02))
+    empty = dataclasses.replace(made, networks=made.networks[:0], replicates=made.replicates[:0])
+    assert claims_of(empty)["trends"] == []
 
 
 def test_sizes_that_are_all_alike_have_no_trend() -> None:

@@ -25,7 +25,7 @@ _SHARES = {0.1: "the best tenth", 0.5: "half"}
 @analysis("trends")
 def trends(evidence: Evidence) -> list[Claim]:
     """How quantiles of error differ between the least and the greatest third of each size; other axes as drawn."""
-    if depth_lines(evidence):
+    if depth_lines(evidence) or len(evidence.networks) < 3 * _FEWEST:
         return []
     found = []
     for axis in ("depth", "width", "macs"):
