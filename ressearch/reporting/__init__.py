@@ -23,6 +23,19 @@ _MARK = "· ressearch</title>"
 """What every report's HTML says, and nobody else's."""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave cyclic garbage where it lies within the block: looking for it among thousands of rows takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_uncollected()
 def report(
     source: str | Path | pd.DataFrame,
     out: str | Path | None = None,
@@ -50,23 +63,10 @@ def report(
         PluginError: a plugin is missing or was changed.
         StudyError: `source` holds neither a study nor a table of results, or `out` holds something else.
     """
-    with _uncollected():
-        evidence, place = _read(source, out, allow_plugins, table)
-        if not force:
-            _require_ours(place)
-        return _write(evidence, place)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave cyclic garbage where it lies within the block: looking for it among thousands of rows takes seconds."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    evidence, place = _read(source, out, allow_plugins, table)
+    if not force:
+        _require_ours(place)
+    return _write(evidence, place)
 
 
 def _write(evidence: Evidence, place: Path) -> Path:
@@ -83,6 +83,7 @@ def _write(evidence: Evidence, place: Path) -> Path:
         raise StudyError(f"{place}: read-only file system; --out names another directory for the report") from None
 
 
+@_uncollected()
 def compare(
     sources: Sequence[str | Path | pd.DataFrame] | Mapping[str, str | Path | pd.DataFrame],
     out: str | Path,

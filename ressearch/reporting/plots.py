@@ -30,7 +30,7 @@ from ressearch.units import format_count
 _TOGETHER = 4
 """Lines that one panel has room for; more get a panel each (small multiples)."""
 
-_PANELS = 16
+PANELS = 16
 """Panels of small multiples at most."""
 
 
@@ -80,7 +80,7 @@ def depth_accuracy(evidence: Evidence) -> Plot | None:
                 palette=palette,
                 whole=table,
             )
-            for name in named[:_PANELS]
+            for name in named[:PANELS]
         ]
     return Plot(
         "depth_accuracy",

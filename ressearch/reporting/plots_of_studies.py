@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 
 from ressearch.reporting.charts import depth_curve
 from ressearch.reporting.claims.agreement import shared
-from ressearch.reporting.claims.lines import depth_lines, label
-from ressearch.reporting.evidence import COSTS, Evidence
+from ressearch.reporting.claims.lines import NOT_HELD, depth_lines, label
+from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.figures import INK, SOFT, Draw, Plot, accuracy_axis, colours, figure, tag
-from ressearch.reporting.plots import seeds_table, with_legend
-
-_PANELS = 16
+from ressearch.reporting.plots import PANELS, seeds_table, with_legend
 
 
 @figure("studies", of_studies=True)
@@ -37,7 +35,7 @@ def studies(evidence: Evidence) -> Plot | None:
         "A point for each network that both studies have, at its mean validation accuracy over seeds in the one and in "
         "the other. On the line both are equal; points in the same order from left to right as from bottom to top say "
         "that the studies rank networks alike.",
-        panels=tuple(drawers[:_PANELS]),
+        panels=tuple(drawers[:PANELS]),
         about="agreement",
     )
 
@@ -63,7 +61,7 @@ def depth_by_study(evidence: Evidence) -> Plot | None:
     kinds = sorted(table["kind"].unique(), key=lambda one: (not one.startswith("plain"), one))
     drawers: list[Draw] = [
         partial(_kind, table=table[table["kind"] == kind], kind=kind, palette=palette, legend=at == 0)
-        for at, kind in enumerate(kinds[:_PANELS])
+        for at, kind in enumerate(kinds[:PANELS])
     ]
     return Plot(
         "depth_by_study",
@@ -84,7 +82,7 @@ def _lines_table(evidence: Evidence) -> pd.DataFrame:
     table = seeds_table(evidence)
     places = zip(table["study"], table["number_in_study"], strict=True)
     table = table[np.array([(study, int(one)) in found for study, one in places], dtype=bool)]  # a mask if empty too
-    keys = [key for key in evidence.axes if key not in ("study", "depth", "width", "stem_width", *COSTS)]
+    keys = [key for key in evidence.axes if key != "study" and key not in NOT_HELD]
     rows: list[Any] = table[keys].to_dict("records")
     table = table.assign(kind=[label(row) for row in rows])
     in_several = table.groupby("kind")["study"].transform("nunique") > 1

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import linalg, stats
 
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
-from ressearch.reporting.claims.comparisons import comparisons, order_of
+from ressearch.reporting.claims.comparisons import comparisons, covers, order_of, verdict
 from ressearch.reporting.claims.depth import depth
 from ressearch.reporting.claims.lines import label
 from ressearch.reporting.evidence import Evidence
@@ -95,7 +95,7 @@ def network_by_network(evidence: Evidence) -> list[Claim]:
     for other, pairs in shared(evidence).items():
         if not 1 < len(pairs) <= _MOST or not _has_seeds(evidence, pairs) or _is_copy(evidence, pairs):
             continue
-        means = means_of_studies(evidence, pairs)
+        means = means_of_studies(evidence, other)
         contrasts = means.contrasts(differences(2 * len(pairs), [(at, at + len(pairs)) for at in range(len(pairs))]))
         family = Family.of(contrasts)
         low, high = np.maximum(family.low, -1.0), np.minimum(family.high, 1.0)
@@ -106,7 +106,7 @@ def network_by_network(evidence: Evidence) -> list[Claim]:
             name = str(evidence.rows[one]["name"])
             scores = [number(float(evidence.scores[network].mean())) for network in (one, base)]
             sentence = (
-                f"{name} reaches {scores[0]} in {other} and {scores[1]} in {first}: {_verdict(low[at], high[at])} "
+                f"{name} reaches {scores[0]} in {other} and {scores[1]} in {first}: {verdict(low[at], high[at])} "
                 f"{value:+.3f} ({span(low[at], high[at])}, held together over {len(pairs)} networks)."
             )
             claims.append(
@@ -120,7 +120,7 @@ def network_by_network(evidence: Evidence) -> list[Claim]:
                     min(len(evidence.scores[one]), len(evidence.scores[base])),
                     sentence,
                     p=float(family.p[at]),
-                    more=_covers(means, share),
+                    more=covers(means, share),
                 )
             )
     return claims
@@ -137,7 +137,7 @@ def choices(evidence: Evidence) -> list[Claim]:
         asked = [names for names in named if set(names) <= set(place)]
         if not asked or _is_copy(evidence, pairs):
             continue
-        means, count = means_of_studies(evidence, pairs), len(pairs)
+        means, count = means_of_studies(evidence, other), len(pairs)
         rows = np.zeros((len(asked), 2 * count))
         for row, (one, control) in zip(rows, asked, strict=True):
             row[[place[one], place[control] + count]] += 1.0
@@ -153,11 +153,11 @@ def choices(evidence: Evidence) -> list[Claim]:
             together = f", held together over {len(asked)} such choices" if len(asked) > 1 else ""
             sentence = (
                 f"{_choice(evidence.studies[first], named[names])} changes accuracy by {there:+.3f} in {other} and by "
-                f"{here:+.3f} in {first}: {_verdict(low, high)} {value:+.3f} ({span(low, high)}{together})."
+                f"{here:+.3f} in {first}: {verdict(low, high)} {value:+.3f} ({span(low, high)}{together})."
             )
             subject = {**named[names].subject, "study": other, "against_study": first}
             share = float(contrasts.examples_share[at])
-            more = {"networks": list(names), **_covers(means, share)}
+            more = {"networks": list(names), **covers(means, share)}
             method = METHOD.replace("difference of the means", "difference of differences of the means")
             seeds = named[names].n
             p = float(family.p[at])
@@ -189,19 +189,21 @@ def _gain(means: Means, place: Mapping[str, int], names: tuple[str, ...], first:
 def depth_in_each(evidence: Evidence) -> list[Claim]:
     """What depth does in each study: the statements of its own report, those on what hurts first."""
     said = [
-        dataclasses.replace(one, subject={"study": label, **one.subject}, sentence=f"{label}: {one.sentence}")
-        for label, part in evidence.studies.items()
+        dataclasses.replace(one, subject={"study": study, **one.subject}, sentence=f"{study}: {one.sentence}")
+        for study, part in evidence.studies.items()
         for one in depth(part)
     ]
     return sorted(said, key=lambda one: one.kind != "degradation_onset")
 
 
-def means_of_studies(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> Means:
-    """Return the means of pairs' networks, the one study's and then the first's.
+@functools.lru_cache(maxsize=16)
+def means_of_studies(evidence: Evidence, other: str) -> Means:
+    """Return the means of the networks that a study shares with the first: its own, and then the first's.
 
     Networks of studies that scored the same examples are compared on each of them. Those of studies that scored other
     examples vary with the choice of examples apart from each other.
     """
+    pairs = shared(evidence)[other]
     ours, theirs = [one for one, _ in pairs], [base for _, base in pairs]
     if share_examples(evidence.studies):
         return evidence.means([*ours, *theirs])
@@ -230,13 +232,16 @@ def _copy(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int,
     """Say that two studies hold the same results, which says nothing of whether others would agree."""
     count = len(pairs)
     values = {float(score) for one, _ in pairs for score in evidence.scores[one]}
-    verdict = "one is a copy of the other, or the same runs made again"
+    why = "one is a copy of the other, or the same runs made again"
     if len(values) < _TELLING:  # all at chance, all without an error, or one seed: chance can do that too
-        verdict = "one may be a copy of the other, but so few different accuracies can be alike by chance"
-    what = f"the {count} networks that both have" if count > 1 else "the network that both have"
-    sentence = f"Every seed of {what} reached the same in {other} as in {first}: {verdict}."
+        why = "one may be a copy of the other, but so few different accuracies can be alike by chance"
+    sentence = f"Every seed of {_that_both_have(count)} reached the same in {other} as in {first}: {why}."
     method = "accuracies compared seed by seed"
     return Claim("same_results", {"study": other, "against": first}, count, None, None, method, count, sentence)
+
+
+def _that_both_have(count: int) -> str:
+    return f"the {count} networks that both have" if count > 1 else "the network that both have"
 
 
 def _mean_difference(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int, int]]) -> Claim:
@@ -246,19 +251,19 @@ def _mean_difference(evidence: Evidence, other: str, first: str, pairs: Sequence
     low, high, p, method = np.nan, np.nan, None, _OVER_NETWORKS
     more: dict[str, object] = {"covers": ["networks"]}
     if count <= _MOST and _has_seeds(evidence, pairs):
-        means = means_of_studies(evidence, pairs)
+        means = means_of_studies(evidence, other)
         contrast = means.contrasts(np.concatenate([np.full(count, 1 / count), np.full(count, -1 / count)])[None])
         reach, method = float(contrast.reach()[0]), METHOD.partition(";")[0] + "; the mean over networks"
         low, high, p = value - reach, value + reach, float(contrast.p()[0])
-        more = _covers(means, float(contrast.examples_share[0]))
+        more = covers(means, float(contrast.examples_share[0]))
     elif count >= 10:
         reach = float(stats.t.isf(0.025, count - 1) * gaps.std(ddof=1) / np.sqrt(count))
         low, high = value - reach, value + reach
         p = float(stats.ttest_1samp(gaps, 0.0).pvalue) if np.ptp(gaps) > 0 else None
     known = not np.isnan(low)
-    which = f"the {count} networks that both have" if count > 1 else "the network that both have"
     by = f"{abs(value):.3f} {'more' if value > 0 else 'less'} accurate than"
-    begin = f"On {which}, {other} is {by if round(abs(value), 3) > 0 else 'to 0.001 as accurate as'} {first}"
+    by = by if round(abs(value), 3) > 0 else "to 0.001 as accurate as"
+    begin = f"On {_that_both_have(count)}, {other} is {by} {first}"
     begin += " on average" if count > 1 else ""
     if not known:
         seeds = "so few seeds" if _has_seeds(evidence, pairs) else "one seed per network"
@@ -303,14 +308,14 @@ def _order(evidence: Evidence, other: str, first: str, pairs: Sequence[tuple[int
     reach = stats.norm.isf(0.025) * np.sqrt((1 + rho**2 / 2) / (count - 3))
     low, high = (float(np.tanh(np.arctanh(bounded) + sign * reach)) for sign in (-1, 1))
     p = float(stats.spearmanr(ours, theirs).pvalue)
-    verdict = "rank them alike" if low > 0 else "rank them in opposite order" if high < 0 else ""
+    told = "rank them alike" if low > 0 else "rank them in opposite order" if high < 0 else ""
     said = f"rank correlation {rho:+.2f}, {span(low, high, 2)}"
     sentence = (
-        f"{other} and {first} {verdict} ({said})."
-        if verdict
+        f"{other} and {first} {told} ({said})."
+        if told
         else f"Whether {other} and {first} rank them alike cannot be told ({said})."
     )
-    if verdict and _has_seeds(evidence, pairs):
+    if told and _has_seeds(evidence, pairs):
         sentence = sentence[:-1] + "; networks that differ by less than their seeds do lower it."
     return Claim("rank_correlation", subject, rho, low, high, _RANKS, count, sentence, p=p, more={"kendall_tau": tau})
 
@@ -388,12 +393,3 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _verdict(low: float, high: float) -> str:
-    return "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"
-
-
-def _covers(means: Means, share: float) -> dict[str, object]:
-    covered = means.covers_examples
-    return {"covers": ["seeds", "examples"] if covered else ["seeds"], "examples_share": share if covered else None}

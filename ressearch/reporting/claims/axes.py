@@ -7,13 +7,12 @@ axis is estimated from all networks together, and refused where the search canno
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from ressearch.reporting.claims.ablation import ablation_path
 from ressearch.reporting.claims.claim import Claim, analysis, span
 from ressearch.reporting.claims.importance import axis_importances
 from ressearch.reporting.claims.lines import depth_lines
-from ressearch.reporting.claims.terms import CONFOUNDED, SPARE, Term, rival_of, terms_of, with_constant
+from ressearch.reporting.claims.terms import CONFOUNDED, SPARE, Term, is_number, rival_of, terms_of, with_constant
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.reporting.statistics.means import Floats
 from ressearch.reporting.statistics.regression import Fit, least_squares
@@ -129,10 +128,9 @@ def _holm(claims: list[Claim]) -> list[Claim]:
 
 def best_values(evidence: Evidence) -> list[Claim]:
     """Return, for each axis, the value that the best networks have, with a band by resampling."""
-    networks = [int(one) for one in evidence.networks["network"]]
+    networks, score = evidence.numbers, evidence.mean
     if len(networks) < _FEWEST_BEST or not evidence.is_search:
         return []
-    score = np.array([evidence.scores[one].mean() for one in networks])
     rng = np.random.default_rng(0)
     size = max(len(networks) // 4, 10)
     drawn = rng.integers(len(networks), size=(1000, size))
@@ -142,7 +140,7 @@ def best_values(evidence: Evidence) -> list[Claim]:
         if axis in COSTS or axis == "stem_width":
             continue
         values = evidence.networks[axis].iloc[best]
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if is_number(values):
             low, middle, high = (float(one) for one in np.quantile(values.to_numpy(dtype=float), [0.025, 0.5, 0.975]))
             sentence = f"Among the best, {axis.replace('_', ' ')} is {middle:g} (95 % band {low:g} to {high:g})."
             claims.append(Claim("best_values", {"axis": axis}, middle, low, high, _BEST, len(networks), sentence))

@@ -11,7 +11,7 @@ import pandas as pd
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import depth_lines, label
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.statistics.means import Family, differences
+from ressearch.reporting.statistics.means import Family, Means, differences
 
 METHOD = (
     "difference of means, Welch 1947 or, where variances are alike (Bartlett 1937), one shared variance; against one "
@@ -77,12 +77,23 @@ def _family(evidence: Evidence, choice: str, pairs: list[tuple[int, int]]) -> li
                     "low_alone": value - alone[at],
                     "high_alone": value + alone[at],
                     "detectable": detectable[at],
-                    "covers": ["seeds", "examples"] if means.covers_examples else ["seeds"],
-                    "examples_share": share if means.covers_examples else None,
+                    **covers(means, share),
                 },
             )
         )
     return claims
+
+
+def covers(means: Means, share: float) -> dict[str, Any]:
+    """Return what the interval of a difference covers, and the part of its variance that the choice of examples has."""
+    if not means.covers_examples:
+        return {"covers": ["seeds"], "examples_share": None}
+    return {"covers": ["seeds", "examples"], "examples_share": share}
+
+
+def verdict(low: float, high: float) -> str:
+    """Return how a sentence begins that ends with a difference of this interval."""
+    return "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"
 
 
 def compared(evidence: Evidence) -> str | None:
@@ -174,10 +185,9 @@ def _sentence(
     text = f"{begin}, {names[0]} {reach} {number(ours)} and {names[1]} {number(theirs)}: "
     if np.isnan(low):
         return f"{text}a difference of {value:+.3f}, of which one seed each cannot say whether it is more than chance."
-    verdict = "a difference of" if low > 0 or high < 0 else "a difference that cannot be told from none,"
     together = f", held together over the {count} comparisons at this depth" if count > 1 else ""
     part = f"; the choice of examples makes up {share:.0%} of its variance" if share > 0 else ""
-    return f"{text}{verdict} {value:+.3f} ({span(low, high)}{together}{part})."
+    return f"{text}{verdict(low, high)} {value:+.3f} ({span(low, high)}{together}{part})."
 
 
 def order_of(evidence: Evidence, row: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pandas as pd
 
 from ressearch.reporting.evidence import COSTS, Evidence
 
-_NOT_HELD = {"depth", "width", "stem_width", *COSTS}
+NOT_HELD = {"depth", "width", "stem_width", *COSTS}
+"""Axes that do not tell lines apart: what grows along them, or is held in one way or another."""
+
 _MOST_LINES = 40
 """What holds more lines than this is no depth study."""
 
@@ -63,7 +65,7 @@ def depth_lines(evidence: Evidence) -> tuple[DepthLine, ...]:
     if "depth" not in table or table["depth"].nunique() < 2:
         return ()
     table = _plain_once(table[table["depth"].notna()], evidence.axes)
-    keys = [axis for axis in evidence.axes if axis not in _NOT_HELD]
+    keys = [axis for axis in evidence.axes if axis not in NOT_HELD]
     found = _grouped(table, [*keys, "width"], "width") if "width" in evidence.axes else _grouped(table, keys, "width")
     if len(found) * 2 < len(table) and sum(len(one.networks) for one in found) * 2 < len(table):
         matched = _grouped(table, keys, "")

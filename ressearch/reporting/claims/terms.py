@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ def described_axes(evidence: Evidence) -> list[str]:
     ]
 
 
+@functools.lru_cache(maxsize=4)
 def leaders_of(evidence: Evidence) -> dict[str, str]:
     """Return the axes that a choice determines in every network, as block may the bottleneck ratio, with that choice.
 

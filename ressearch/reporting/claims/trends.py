@@ -7,6 +7,7 @@ import pandas as pd
 
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import depth_lines
+from ressearch.reporting.claims.terms import is_number
 from ressearch.reporting.evidence import COST_WORDS, Evidence
 from ressearch.reporting.statistics.quantiles import harrell_davis, quantile_difference
 from ressearch.units import format_count
@@ -29,7 +30,7 @@ def trends(evidence: Evidence) -> list[Claim]:
         return []
     found = []
     for axis in ("depth", "width", "macs"):
-        if axis not in evidence.networks or not pd.api.types.is_numeric_dtype(evidence.networks[axis]):
+        if axis not in evidence.networks or not is_number(evidence.networks[axis]):
             continue
         values = evidence.networks[axis].to_numpy(dtype=float)
         if pd.isna(values).any():
