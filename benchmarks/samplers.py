@@ -32,9 +32,9 @@ from common import save
 from ressearch import Architecture, Study
 from ressearch.errors import ArchitectureError, BudgetError
 from ressearch.networks.cost import cost
-from ressearch.reporting.statistics.intervals import mean_interval
 from ressearch.search.proposer import Proposer
 from ressearch.search.samplers import SAMPLERS
+from ressearch.statistics.intervals import mean_interval
 
 SMALL = {
     "block": ["basic", "bottleneck"],

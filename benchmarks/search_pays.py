@@ -20,8 +20,8 @@ import ray
 from common import save
 
 from ressearch import Study, load, run
-from ressearch.reporting.statistics.intervals import mean_interval
 from ressearch.search.cluster import start_ray
+from ressearch.statistics.intervals import mean_interval
 
 SPACE = {
     "block": ["basic", "bottleneck", "single"],

@@ -15,9 +15,11 @@ ROOMS: dict[str, set[str]] = {
     "spaces": {"networks"},
     "data": set(),
     "training": {"networks", "data"},
-    "results": {"networks"},
-    "reporting": {"networks", "results"},
-    "search": {"networks", "spaces", "data", "training", "results"},
+    "statistics": set(),
+    "results": {"networks", "statistics"},
+    "search": {"networks", "spaces", "data", "training", "results", "statistics"},
+    "picking": {"networks", "spaces", "data", "training", "results", "search", "statistics"},
+    "reporting": {"networks", "results", "statistics", "picking"},
 }
 """Which other rooms each may import. All may import what lies outside the rooms but `FACES`, which import all."""
 

@@ -144,7 +144,7 @@ def status(directory: str, as_json: bool) -> None:
     trials = results.trials
     counts = {str(name): int(count) for name, count in trials["status"].value_counts().items()}
     objective = Objective.of(results.run)
-    done = ranked_table(results.phase("search").trials, objective)
+    done = ranked_table(results.trials, objective)
     best = None if done.empty else done.iloc[0]
     is_running = is_alive(results.run, results.directory)
     if as_json:

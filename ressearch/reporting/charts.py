@@ -36,8 +36,8 @@ from ressearch.reporting.figures import (
     skip_label,
     tag,
 )
-from ressearch.reporting.statistics.intervals import Interval, mean_interval, pareto_front
 from ressearch.results.status import Status
+from ressearch.statistics.intervals import Interval, mean_interval, pareto_front
 
 _MANY = 400
 """Networks above which a chart shows their density, with the front and the best on top."""

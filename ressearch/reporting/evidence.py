@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 from ressearch.networks.architecture import Architecture
-from ressearch.reporting.statistics.means import Floats, Means, means_of
 from ressearch.results import Results
 from ressearch.results.aggregate import replicates
-from ressearch.results.ranking import Objective
+from ressearch.results.ranking import Objective, fresh_scores
 from ressearch.results.schema import architecture_columns
 from ressearch.results.status import Status
+from ressearch.statistics.means import Floats, Means, means_of
+from ressearch.statistics.winner import Standing, standing
 
 COSTS = ("params", "macs", "activations")
 """Columns that say what a network costs."""
@@ -48,6 +49,8 @@ class Evidence:
         chance: the accuracy of guessing; None if not known.
         correct: returns which validation examples the seeds of a network had right, shape (seeds, examples), in the
             order of `replicates`, or None.
+        fresh: validation accuracies of the seeds that finalists trained anew, by network; they count where networks are
+            ranked.
         notes: on how the evidence was put together, for the section on method.
         results: the study; None for a table from elsewhere.
         studies: of studies put side by side, each one's own evidence by the name it goes by; their networks have it as
@@ -63,6 +66,7 @@ class Evidence:
     examples: int | None = None
     chance: float | None = None
     correct: Correct = field(default=lambda network: None)
+    fresh: Mapping[int, Sequence[float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     results: Results | None = None
     studies: Mapping[str, Evidence] = field(default_factory=dict)
@@ -99,6 +103,12 @@ class Evidence:
         """The variance over each network's own seeds, in the order of `networks`; NaN for one seed."""
         scores = [self.scores[one] for one in self.numbers]
         return np.array([one.var(ddof=1) if len(one) > 1 else np.nan for one in scores])
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Where the networks stand, in the order of `networks`: by their seeds and the fresh ones."""
+        scores = [np.concatenate([self.scores[one], self.fresh.get(one, ())]) for one in self.numbers]
+        return standing(scores, 0.0 if self.examples is None else 1 / self.examples)
 
     def _by_network(self, column: str) -> dict[int, np.ndarray]:
         values = self.replicates[column].to_numpy(dtype=float)
@@ -223,6 +233,7 @@ def of_results(results: Results) -> Evidence:
         examples=examples,
         chance=1 / run["num_classes"],
         correct=results.correct,
+        fresh=fresh_scores(results.trials),
         notes=notes,
         results=results,
     )

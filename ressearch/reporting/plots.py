@@ -20,11 +20,11 @@ from ressearch.reporting.claims.comparisons import compared, comparisons
 from ressearch.reporting.claims.lines import DepthLine, depth_lines
 from ressearch.reporting.evidence import COST_WORDS, COSTS, Evidence
 from ressearch.reporting.figures import SOFT, Draw, Plot, accuracy_axis, colours, count_axis, figure, plot, skip_label
-from ressearch.reporting.statistics.intervals import pareto_front
 from ressearch.results import Results
 from ressearch.results.ranking import Objective
 from ressearch.results.schema import macs_trained
 from ressearch.results.status import Status
+from ressearch.statistics.intervals import pareto_front
 from ressearch.units import format_count
 
 _TOGETHER = 4

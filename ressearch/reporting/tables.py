@@ -10,11 +10,11 @@ import pandas as pd
 from ressearch.reporting.claims.agreement import shared
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.statistics.intervals import hypervolume, mean_interval, pareto_front
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
 from ressearch.results.ranking import Objective, ranked_table
 from ressearch.results.status import Status
+from ressearch.statistics.intervals import hypervolume, mean_interval, pareto_front
 from ressearch.units import format_count
 
 _LISTED = 50
@@ -43,7 +43,7 @@ def best_table(evidence: Evidence) -> pd.DataFrame:
     if evidence.results is None:
         return best.sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
     objective = Objective.of(evidence.results.run)
-    ranked = ranked_table(evidence.results.phase("search").trials, objective)["trial"]
+    ranked = ranked_table(evidence.results.trials, objective)["trial"]
     rank = {int(trial): place for place, trial in enumerate(ranked)}
     if objective.column not in best:
         best[objective.column] = table["objective"].to_numpy()

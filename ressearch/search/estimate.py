@@ -18,7 +18,6 @@ from ressearch.errors import ArchitectureError
 from ressearch.limits import LISTED_POINTS
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
-from ressearch.power import detectable, expected_deviation
 from ressearch.search.advice import warnings_of
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
@@ -26,6 +25,7 @@ from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
 from ressearch.spaces.space import SearchSpace
 from ressearch.spaces.trials import RandomTrial
+from ressearch.statistics.power import detectable, expected_deviation
 from ressearch.training.choose import Choice, expect, step_seconds
 
 _LISTED, _SAMPLED, _TIMED, _REASONS = 5000, 1000, 5, 5

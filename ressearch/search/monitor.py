@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ressearch.limits import MOST_TRIALS
-from ressearch.results.ranking import ranked
+from ressearch.results.ranking import finals_of, ranked
 from ressearch.results.schema import PHASES, is_open
 from ressearch.results.status import Status
 from ressearch.search.recorded import recipe_values
@@ -40,6 +40,7 @@ class Monitor:
         self.rows: dict[int, Row] = {}
         self.known: dict[int, float] = {}
         self.current = "search"
+        self._ranked: tuple[int, Row | None] = (-1, None)
         self.began = time.monotonic()
         yield
 
@@ -113,7 +114,10 @@ class Monitor:
         """The best row so far of the search, among trials that trained every epoch (else among all)."""
         objective = self.study.objective
         rows = [row for row in self._rows() if row["phase"] == "search" and row[objective.column] is not None]
-        return next(iter(ranked(rows, objective) or sorted(rows, key=objective.key)), None)
+        ended = sum(not is_open(row) for row in self._rows())
+        if ended != self._ranked[0]:  # ranking thousands of trials takes too long to be done at each refresh
+            self._ranked = ended, next(iter(ranked(rows, objective, finals_of(self._rows()))), None)
+        return self._ranked[1] or min(rows, key=objective.key, default=None)
 
 
 class PlainMonitor(Monitor):

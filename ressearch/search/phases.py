@@ -178,4 +178,5 @@ def _final(study: Study, store: Store, directory: Path) -> Phase | None:
 
 def best(study: Study, rows: Sequence[Row], count: int) -> list[Row]:
     """Return the best fully trained trials."""
-    return list(ranked(rows, study.objective))[:count]
+    objective = study.objective._replace(examples=len(study.splits().validation))
+    return ranked(rows, objective)[:count]

@@ -17,7 +17,7 @@ from made_tables import claimed, search
 import ressearch
 from ressearch.reporting.claims import Claim
 from ressearch.reporting.claims.importance import classes_of
-from ressearch.reporting.statistics.importance import divergence, importances
+from ressearch.statistics.importance import divergence, importances
 
 
 def important(table: pd.DataFrame) -> list[Claim]:

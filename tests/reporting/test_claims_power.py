@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_tables import claimed, line, plain_and_residual, search
 
-from ressearch.power import detectable
+from ressearch.statistics.power import detectable
 
 
 def test_the_detectable_difference_is_that_of_the_noncentral_t() -> None:

@@ -11,7 +11,7 @@ from made_tables import claimed, evidence
 from scipy import stats
 
 from ressearch.reporting.claims import Claim, claims_of
-from ressearch.reporting.statistics.quantiles import harrell_davis, quantile_difference
+from ressearch.statistics.quantiles import harrell_davis, quantile_difference
 
 
 def drawn(count: int, effect: float, seed: int = 0) -> pd.DataFrame:

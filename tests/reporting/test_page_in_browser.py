@@ -179,7 +179,7 @@ def test_tables_filter_by_what_is_typed(browser: Browser, pages: dict[str, Path]
     browser.open(pages[name])
     rows = (
         "[...document.querySelector('input[type=search]').nextElementSibling.querySelectorAll('tbody tr')].map(row =>"
-        " [row.innerText || row.textContent, row.getBoundingClientRect().height > 0])"
+        " [[...row.cells].map(cell => cell.textContent).join('\\n'), row.getBoundingClientRect().height > 0])"
     )
     assert all(is_shown for _, is_shown in browser.tell(rows))
     word = browser.tell(rows)[0][0].split()[0]

@@ -11,7 +11,7 @@ from scipy import stats
 
 import ressearch
 from ressearch.errors import StudyError
-from ressearch.reporting.statistics.intervals import difference_interval, mean_interval, pareto_front
+from ressearch.statistics.intervals import difference_interval, mean_interval, pareto_front
 
 
 def test_mean_interval_is_students() -> None:

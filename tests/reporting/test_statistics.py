@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ressearch.reporting.statistics.intervals import (
+from ressearch.statistics.intervals import (
     Interval,
     difference_interval,
     hypervolume,

@@ -40,14 +40,17 @@ MADE = [
 
 def test_ties_go_to_the_cheaper_network_and_then_to_the_earlier() -> None:
     rows = [
-        {"trial": t, "phase": p, "status": s, "val_accuracy": a, "val_loss": v, "macs": m} for t, p, s, a, v, m in MADE
+        {"trial": t, "name": str(t), "phase": p, "status": s, "val_accuracy": a, "val_loss": v, "macs": m, "epochs": 1}
+        for t, p, s, a, v, m in MADE
     ]
+    table = pd.DataFrame(rows).assign(of_trial=None, seed_val_accuracies=None)
     by_loss, by_accuracy = Objective.named("val_loss"), Objective.named("val_accuracy")
     assert [row["trial"] for row in ranked(rows, by_loss)] == [4, 2, 1, 0]
     assert [row["trial"] for row in ranked(rows, by_accuracy)] == [4, 0, 2, 1]
-    assert [row["trial"] for row in ranked([*rows, {**rows[2], "trial": 7}], by_loss)] == [4, 2, 7, 1, 0]
-    assert ranked_table(pd.DataFrame(rows), by_loss)["trial"].tolist() == [4, 2, 1, 0]
-    assert ranked_table(pd.DataFrame(rows).iloc[:0], by_loss).empty
+    assert [row["trial"] for row in ranked([*rows, {**rows[2], "trial": 7, "name": "7"}], by_loss)] == [4, 2, 7, 1, 0]
+    assert ranked_table(table, by_loss)["trial"].tolist() == [2, 1, 0]
+    assert ranked_table(table, by_loss, "final")["trial"].tolist() == [4]
+    assert ranked_table(table.iloc[:0], by_loss).empty
     assert by_loss.is_better(0.1, 0.2)
     assert not by_loss.is_better(0.2, 0.2)
     assert by_accuracy.is_better(0.2, 0.1)
@@ -167,3 +170,62 @@ def test_a_status_is_stated_once_and_reads_as_a_text() -> None:
             if file.name != "status.py":
                 for status in Status:
                     assert f'== "{status}"' not in file.read_text(), file
+
+
+def _seeded(trial: int, scores: list[float], macs: int = 100, **values: object) -> dict[str, object]:
+    return {
+        "trial": trial,
+        "name": f"net-{trial}",
+        "phase": "search",
+        "status": "completed",
+        "macs": macs,
+        "epochs": 5,
+        "of_trial": None,
+        "val_accuracy": sum(scores) / len(scores),
+        "seed_val_accuracies": scores,
+        **values,
+    }
+
+
+def _order(rows: list[dict[str, object]], objective: str = "val_accuracy") -> list[object]:
+    found = ranked_table(pd.DataFrame(rows), Objective.named(objective, 200))["trial"].tolist()
+    listed = ranked([row for row in rows if row["phase"] == "search"], Objective.named(objective, 200), rows[-1:])
+    if rows[-1]["phase"] == "final":
+        assert [row["trial"] for row in listed] == found  # rows and table alike
+    return found
+
+
+FIELD = [_seeded(trial, [0.90 + 0.001 * trial - 0.01, 0.90 + 0.001 * trial + 0.01]) for trial in range(8)]
+"""Eight networks of almost one accuracy, whose seeds differ by 0.02."""
+
+
+def test_a_lucky_single_seed_does_not_beat_a_network_that_many_seeds_speak_for() -> None:
+    lucky, proven = _seeded(20, [0.925]), _seeded(21, [0.92, 0.918, 0.922, 0.92, 0.919, 0.923])
+    rows = [*FIELD, lucky, proven]
+    assert float(str(lucky["val_accuracy"])) > float(str(proven["val_accuracy"]))
+    assert _order(rows)[:2] == [21, 20]
+    one_seed = [{**row, "seed_val_accuracies": list(row["seed_val_accuracies"])[:1]} for row in rows]  # type: ignore[call-overload]
+    assert _order(one_seed)[:2] == [20, 21]  # nothing says what is chance: by means
+
+
+def test_fresh_seeds_of_finalists_count_where_they_trained_as_long() -> None:
+    ahead = _seeded(20, [0.930, 0.934])
+    close = _seeded(21, [0.928, 0.930])
+    final = _seeded(30, [0.90, 0.90, 0.90], phase="final", of_trial=20)
+    assert _order([*FIELD, ahead, close])[:2] == [20, 21]
+    assert _order([*FIELD, ahead, close, final])[0] == 21
+    for excused in ({"epochs": 9}, {"status": "failed"}, {"of_trial": None}, {"of_trial": float("nan")}):
+        assert _order([*FIELD, ahead, close, {**final, **excused}])[0] == 20, excused
+
+
+def test_a_network_counts_once_at_its_best_rate_and_its_other_trials_stand_last() -> None:
+    rows = [*FIELD, _seeded(20, [0.95, 0.95], name="net-7"), _seeded(21, [0.94, 0.94], name="net-7")]
+    order = _order(rows)
+    assert order[0] == 20
+    assert order[-2:] == [21, 7]
+    assert len(order) == 10
+
+
+def test_losses_are_ranked_by_their_means() -> None:
+    rows = [_seeded(trial, [0.5, 0.6, 0.7], val_loss=loss) for trial, loss in enumerate((0.3, 0.1, 0.2))]
+    assert _order(rows, "val_loss") == [1, 2, 0]

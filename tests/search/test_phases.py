@@ -12,7 +12,6 @@ import pytest
 import ressearch
 from ressearch import Architecture, Study, load
 from ressearch.errors import RessearchError, StudyError
-from ressearch.reporting.statistics.intervals import hypervolume
 from ressearch.results.schema import architecture_of
 from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
@@ -20,6 +19,7 @@ from ressearch.search.optuna_file import OPTUNA_FILE
 from ressearch.search.proposer import Proposer
 from ressearch.search.samplers import SAMPLERS
 from ressearch.search.schedulers import bracket_trials
+from ressearch.statistics.intervals import hypervolume
 
 SPACE = {
     "depth": [8, 14],

@@ -53,6 +53,7 @@ def row(trial: int = 0, **columns: Any) -> dict[str, Any]:
         "val_accuracy": 0.5,
         "val_accuracy_std": 0.1,
         "train_seconds": 1.25,
+        "of_trial": None,
         **columns,
     }
 

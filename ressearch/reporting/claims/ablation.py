@@ -29,8 +29,8 @@ from ressearch.reporting.claims.terms import (
 )
 from ressearch.reporting.claims.winner import winner
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.means import Floats, differences
-from ressearch.reporting.statistics.regression import Fit, least_squares
+from ressearch.statistics.means import Floats, differences
+from ressearch.statistics.regression import Fit, least_squares
 from ressearch.units import listed
 
 METHOD = (

@@ -17,7 +17,7 @@ from ressearch.reporting.claims.depth import depth
 from ressearch.reporting.claims.lines import label
 from ressearch.reporting.evidence import Evidence
 from ressearch.reporting.side_by_side import settings_that_differ, share_examples
-from ressearch.reporting.statistics.means import Family, Floats, Means, differences, means_of
+from ressearch.statistics.means import Family, Floats, Means, differences, means_of
 
 METHOD = (
     "difference of the means over seeds of networks that both studies have, Welch 1947 or, where variances are alike "

@@ -14,8 +14,8 @@ from ressearch.reporting.claims.importance import axis_importances
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.claims.terms import CONFOUNDED, SPARE, Term, is_number, rival_of, terms_of, with_constant
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.statistics.means import Floats
-from ressearch.reporting.statistics.regression import Fit, least_squares
+from ressearch.statistics.means import Floats
+from ressearch.statistics.regression import Fit, least_squares
 
 METHOD = (
     "least squares over all fully trained networks, the other axes held fixed; robust to unequal variances (HC3: "

@@ -11,7 +11,7 @@ import pandas as pd
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import depth_lines, label
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.statistics.means import Family, Means, differences
+from ressearch.statistics.means import Family, Means, differences
 
 METHOD = (
     "difference of means, Welch 1947 or, where variances are alike (Bartlett 1937), one shared variance; against one "

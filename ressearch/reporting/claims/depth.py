@@ -10,8 +10,8 @@ import numpy as np
 from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import HELD, DepthLine, depth_lines
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.means import Family, differences
-from ressearch.reporting.statistics.ordered import Line, lines
+from ressearch.statistics.means import Family, differences
+from ressearch.statistics.ordered import Line, lines
 from ressearch.units import listed
 
 METHOD = (

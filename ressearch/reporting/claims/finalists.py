@@ -6,8 +6,8 @@ from typing import Any
 
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.intervals import mean_interval
 from ressearch.results.status import Status
+from ressearch.statistics.intervals import mean_interval
 
 METHOD = "mean over fresh seeds with Student's 95 % interval; the test part was scored once, at the end"
 

@@ -42,7 +42,7 @@ def _by_objective(evidence: Evidence) -> list[Claim]:
     """Name the best network by the study's first objective, where that is not accuracy: the one that `pick` takes."""
     if evidence.results is None or (objective := Objective.of(evidence.results.run)).column == "val_accuracy":
         return []
-    first = ranked_table(evidence.results.phase("search").trials, objective).iloc[0]
+    first = ranked_table(evidence.results.trials, objective).iloc[0]
     value = float(first[objective.column])
     return [
         Claim(

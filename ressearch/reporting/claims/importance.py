@@ -13,7 +13,7 @@ import pandas as pd
 from ressearch.reporting.claims.claim import Claim
 from ressearch.reporting.claims.terms import described_axes, is_number, leaders_of
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.importance import TOP, Importances, importances
+from ressearch.statistics.importance import TOP, Importances, importances
 from ressearch.units import listed
 
 METHOD = (

@@ -9,7 +9,7 @@ from ressearch.reporting.claims.claim import Claim, analysis
 from ressearch.reporting.claims.comparisons import compared, control_of
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.populations import chance_to_beat, interval, strata_of
+from ressearch.statistics.populations import chance_to_beat, interval, strata_of
 
 METHOD = (
     "probability that a network of one kind beats one of the other, ties half (Brunner and Munzel 2000), within "

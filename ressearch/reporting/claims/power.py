@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from ressearch.power import detectable
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.claims.depth import known_lines
 from ressearch.reporting.evidence import Evidence
-from ressearch.reporting.statistics.means import moderated_variances
-from ressearch.reporting.statistics.winner import shrink
+from ressearch.statistics.means import moderated_variances
+from ressearch.statistics.power import detectable
+from ressearch.statistics.winner import shrink
 
 METHOD = "two networks of the typical variance over seeds, two-sided t-test at 0.05 with 80 % power (noncentral t)"
 

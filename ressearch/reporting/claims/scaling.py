@@ -9,8 +9,8 @@ import numpy as np
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.claims.lines import DepthLine, depth_lines
 from ressearch.reporting.evidence import COST_WORDS, Evidence
-from ressearch.reporting.statistics.means import Floats
-from ressearch.reporting.statistics.power_law import PowerLaw, fit, flatness, smooth_variance
+from ressearch.statistics.means import Floats
+from ressearch.statistics.power_law import PowerLaw, fit, flatness, smooth_variance
 
 METHOD = (
     "error = c + a·x^(-b) by variable projection over a grid of b, c and a not below 0 (non-negative least squares), "

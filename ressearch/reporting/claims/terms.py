@@ -11,7 +11,7 @@ import pandas as pd
 
 from ressearch.reporting.claims.comparisons import control_of
 from ressearch.reporting.evidence import COSTS, Evidence
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 SPARE = 10
 """Networks that there must be beyond the number of coefficients."""

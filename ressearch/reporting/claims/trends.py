@@ -9,7 +9,7 @@ from ressearch.reporting.claims.claim import Claim, analysis, number, span
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.claims.terms import is_number
 from ressearch.reporting.evidence import COST_WORDS, Evidence
-from ressearch.reporting.statistics.quantiles import harrell_davis, quantile_difference
+from ressearch.statistics.quantiles import harrell_davis, quantile_difference
 from ressearch.units import format_count
 
 METHOD = (

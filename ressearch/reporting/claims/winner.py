@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from scipy import stats
 
 from ressearch.reporting.claims.claim import Claim, analysis, number
 from ressearch.reporting.evidence import COST_WORDS, COSTS, Evidence
-from ressearch.reporting.statistics.means import Floats, moderated_variances
-from ressearch.reporting.statistics.winner import shrink
+from ressearch.statistics.means import Floats
+from ressearch.statistics.winner import Shrunk, Standing
 
 METHOD = (
     "empirical Bayes: expectation given the network's own mean, its true value drawn from the distribution of all "
@@ -26,18 +25,14 @@ TIED = (
 @functools.lru_cache(maxsize=4)  # the path of `ablation` ends at it
 def winner(evidence: Evidence) -> list[Claim]:
     """The shrunk winner, and the set of networks tied with it."""
-    table = evidence.networks
-    if len(table) < 2:
+    if len(evidence.networks) < 2:
         return []
-    networks, mean, seeds, own = evidence.numbers, evidence.mean, evidence.seeds, evidence.own_variance
-    resolution = 0.0 if evidence.examples is None else 1 / evidence.examples
-    own = np.where(np.isnan(own), np.nan, np.maximum(own, resolution**2 / 12))
-    variance, freedom = moderated_variances(mean, own, seeds - 1)
-    if np.isnan(variance).any():
-        return _unknown(evidence, networks, mean)
-    claims = [_tied(evidence, networks, mean, variance / seeds, freedom)]
-    if len(networks) >= 3 and (variance > 0).all():
-        claims.insert(0, _shrunk(evidence, networks, mean, variance, seeds, freedom))
+    networks, found = evidence.numbers, evidence.standing
+    if np.isnan(found.variance).any():
+        return _unknown(evidence, networks, found.mean)
+    claims = [_tied(evidence, networks, found)]
+    if found.shrunk is not None:
+        claims.insert(0, _shrunk(evidence, networks, found, found.shrunk))
     return claims
 
 
@@ -45,55 +40,41 @@ def _name(evidence: Evidence, network: int) -> str:
     return str(evidence.rows[network]["name"])
 
 
-def _shrunk(
-    evidence: Evidence, networks: list[int], mean: Floats, variance: Floats, seeds: Floats, freedom: Floats
-) -> Claim:
-    found = shrink(mean, variance / seeds, float(np.median(freedom)))
-    best = found.best
-    low, high = found.interval(best)
+def _shrunk(evidence: Evidence, networks: list[int], found: Standing, shrunk: Shrunk) -> Claim:
+    best = shrunk.best
+    low, high = shrunk.interval(best)
     low, high = max(low, 0.0), min(high, 1.0)
-    chance = float(found.chance_of_best[best])
-    optimism = float(mean.max() - found.estimate[best])
+    chance, mean = float(shrunk.chance_of_best[best]), float(found.mean[best])
+    optimism = float(found.mean.max() - shrunk.estimate[best])
     name = _name(evidence, networks[best])
+    fresh = len(evidence.fresh.get(networks[best], ()))
+    counted = f", {fresh} fresh {'seed' if fresh == 1 else 'seeds'} of its own counted" if fresh else ""
     return Claim(
         "shrunk_winner",
         {"name": name, "network": networks[best], "among": len(networks)},
-        float(found.estimate[best]),
+        float(shrunk.estimate[best]),
         low,
         high,
         METHOD,
-        int(seeds[best]),
+        int(found.seeds[best]),
         f"The best network of {len(networks)} is most likely {name}, with an accuracy of "
-        f"{number(found.estimate[best])} (95 % interval {number(low)} to {number(high)}) once the optimism of having "
-        f"been chosen, {number(max(optimism, 0.0))}, is taken out of its mean of {number(mean[best])}. The probability "
-        f"that it is the best is {chance:.0%}.",
+        f"{number(shrunk.estimate[best])} (95 % interval {number(low)} to {number(high)}) once the optimism of having "
+        f"been chosen, {number(max(optimism, 0.0))}, is taken out of its mean of {number(mean)}{counted}. The "
+        f"probability that it is the best is {chance:.0%}.",
         more={
-            "mean": mean[best],
+            "mean": mean,
             "optimism": optimism,
             "probability_of_best": chance,
-            "spread_of_networks": found.spread,
-            "seed_sd": float(np.sqrt(variance[best])),
+            "spread_of_networks": shrunk.spread,
+            "seed_sd": float(np.sqrt(found.variance[best])),
         },
     )
 
 
-def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Floats, freedom: Floats) -> Claim:
+def _tied(evidence: Evidence, networks: list[int], found: Standing) -> Claim:
     """Return the networks that none was shown to beat, and the cheapest of them."""
-    count = len(networks)
-    level = 1 - 0.95 ** (1 / max(count - 1, 1))
-    rivals = np.argsort(-mean)[:50]
-    total = variance[:, None] + variance[None, rivals]
-    gap = mean[None, rivals] - mean[:, None]
-    square = variance**2 / np.maximum(freedom, 1e-9)
-    squares = square[:, None] + square[None, rivals]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        dof = np.where(squares > 0, total**2 / squares, 1e9)
-        ratio = np.where(total > 0, gap / np.sqrt(total), np.where(gap > 0, np.inf, 0.0))
-    p = stats.t.sf(ratio, dof)
-    p[gap <= 0] = 1.0
-    least = p.min(axis=1)
-    members = [one for one in range(count) if least[one] > level]
-    members.sort(key=lambda one: -mean[one])
+    count, mean = len(networks), found.mean
+    members = found.tied()
     names = [_name(evidence, networks[one]) for one in members]
     cost = next((key for key in ("macs", *COSTS, "depth") if key in evidence.networks), None)
     costs = evidence.networks[cost].to_numpy(dtype=float) if cost is not None else None
@@ -123,7 +104,7 @@ def _tied(evidence: Evidence, networks: list[int], mean: Floats, variance: Float
         None,
         None,
         TIED,
-        int(sum(len(evidence.scores[one]) for one in networks)),
+        int(found.seeds.sum()),
         sentence,
         more={
             "members": names[:100],

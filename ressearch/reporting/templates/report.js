@@ -62,7 +62,10 @@
     filter.setAttribute("aria-label", "filter the rows");
     filter.addEventListener("input", () => {
       const words = filter.value.toLowerCase().split(/\s+/);
-      for (const row of body.rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+      for (const row of body.rows) {
+        const text = [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+      }
     });
     table.parentElement.before(filter);
   }

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ressearch.reporting.statistics.means import Means, means_of
-from ressearch.reporting.statistics.ordered import Line, lines
+from ressearch.statistics.means import Means, means_of
+from ressearch.statistics.ordered import Line, lines
 
 DEPTHS = (8, 14, 20, 32, 56)
 NOISE = np.array([-0.5, -0.1, 0.6])

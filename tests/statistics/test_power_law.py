@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from ressearch.reporting.statistics.power_law import fit, flatness, smooth_variance
+from ressearch.statistics.power_law import fit, flatness, smooth_variance
 
 SIZES = np.array([8.0, 14, 26, 50, 98, 194])
 

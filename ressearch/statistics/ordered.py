@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ressearch.reporting.statistics.means import Family, Floats, Means
+from ressearch.statistics.means import Family, Floats, Means
 
 LEVEL = 0.04
 """Of the tests: with unequal variances and two or three seeds the simulated family errs up to a fifth more often than

@@ -10,9 +10,9 @@ from scipy import stats
 
 import ressearch
 from ressearch.cli import main
-from ressearch.power import detectable, expected_deviation
+from ressearch.statistics.power import detectable, expected_deviation
 
-REPORTS = Path(__file__).parents[1] / "reports"
+REPORTS = Path(__file__).parents[2] / "reports"
 
 
 @pytest.mark.parametrize(("seeds", "deviation"), [(2, 0.01), (3, 0.016), (6, 0.027), (12, 0.027)])

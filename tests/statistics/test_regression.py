@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ressearch.reporting.statistics.regression import inflations, least_squares
+from ressearch.statistics.regression import inflations, least_squares
 
 
 def problem(seed: int, count: int = 30) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 
 @dataclass(frozen=True)

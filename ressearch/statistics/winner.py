@@ -6,21 +6,30 @@ estimate is its expectation given its own mean (Robbins 1956; Efron 2011). Two d
 (by restricted maximum likelihood) and the nonparametric one (Kiefer and Wolfowitz 1956, by expectation-maximisation on
 a grid), and weighed by their likelihoods: the first serves few networks, the second populations of good and collapsed
 ones.
+`standing` is what rankings, picks and reports share: the networks' accuracies given all of them, in one order, and
+which of them are tied with the best.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats, moderated_variances
 
 _GRID = 120
 _ROUNDS = 200
 _LEADERS = 500
+_RIVALS = 50
+"""Networks of the highest means that the others are compared with: who is tied with the best is decided by these."""
+
+_FEWEST = 3
+"""Networks that tell how networks are spread."""
+
 _FITTED = 2000
 """Networks that the distribution is fitted to at most (drawn with a fixed seed)."""
 
@@ -74,6 +83,76 @@ class Shrunk:
         """Return the interval of one network's true accuracy."""
         reach = float(stats.t.isf((1 - confidence) / 2, self.freedom)) * self.error[network]
         return float(self.estimate[network] - reach), float(self.estimate[network] + reach)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where networks stand by what their seeds reached.
+
+    Attributes:
+        mean: of each network over its seeds, shape (G,).
+        seeds: how many, shape (G,).
+        variance: of one seed's score, drawn towards those of networks of like accuracy, shape (G,); NaN where nothing
+            says what it is.
+        freedom: its degrees of freedom, shape (G,).
+        shrunk: the accuracies given all of them; None of fewer than three networks, or where a variance is not known.
+    """
+
+    mean: Floats
+    seeds: Floats
+    variance: Floats
+    freedom: Floats
+    shrunk: Shrunk | None
+
+    @property
+    def estimate(self) -> Floats:
+        """What networks are ranked by: their accuracies given all of them; their means where that is not known."""
+        return self.mean if self.shrunk is None else self.shrunk.estimate
+
+    def tied(self, among: Sequence[int] | None = None, confidence: float = 0.95) -> list[int]:
+        """Return the networks that no other was shown to beat, the highest mean first.
+
+        One-sided t-tests of differences, held together over all others (Hsu 1981; Sidak 1967). Where variances are not
+        known nothing can be shown: all are tied.
+
+        Args:
+            among: the networks compared; None is all.
+            confidence: of the statement that the best of all is one of them.
+        """
+        which = np.arange(len(self.mean)) if among is None else np.asarray(among, dtype=np.intp)
+        mean, variance = self.mean[which], self.variance[which] / self.seeds[which]
+        rivals = np.argsort(-mean, kind="stable")[:_RIVALS]
+        total = variance[:, None] + variance[None, rivals]
+        gap = mean[None, rivals] - mean[:, None]
+        square = variance**2 / np.maximum(self.freedom[which], 1e-9)
+        squares = square[:, None] + square[None, rivals]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            freedom = np.where(squares > 0, total**2 / squares, 1e9)
+            ratio = np.where(total > 0, gap / np.sqrt(total), np.where(gap > 0, np.inf, 0.0))
+        p = np.where(np.isnan(total), 1.0, stats.t.sf(ratio, freedom))
+        p[gap <= 0] = 1.0
+        level = 1 - confidence ** (1 / max(len(which) - 1, 1))
+        return [int(which[one]) for one in np.argsort(-mean, kind="stable") if p[one].min() > level]
+
+
+def standing(scores: Sequence[ArrayLike], resolution: float = 0.0, draws: int = 2000) -> Standing:
+    """Return where networks stand.
+
+    Args:
+        scores: of each network, one for each seed, as fractions.
+        resolution: the step between scores that can be told apart, 1/examples; 0 if not known.
+        draws: how often the true accuracies are drawn, for probabilities; 0 where these are not asked for.
+    """
+    values = [np.asarray(one, dtype=float) for one in scores]
+    mean = np.array([one.mean() for one in values])
+    seeds = np.array([len(one) for one in values], dtype=float)
+    own = np.array([one.var(ddof=1) if len(one) > 1 else np.nan for one in values])
+    own = np.where(np.isnan(own), np.nan, np.maximum(own, resolution**2 / 12))
+    variance, freedom = moderated_variances(mean, own, seeds - 1)
+    shrunk = None
+    if len(values) >= _FEWEST and (variance > 0).all():  # false where one is not known
+        shrunk = shrink(mean, variance / seeds, float(np.median(freedom)), draws)
+    return Standing(mean, seeds, variance, freedom, shrunk)
 
 
 def shrink(mean: Floats, variance: Floats, freedom: float, draws: int = 2000) -> Shrunk:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ressearch.reporting.statistics.means import (
+from ressearch.statistics.means import (
     Family,
     Means,
     alike,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ressearch.reporting.statistics.winner import Shrunk, shrink
+from ressearch.statistics.winner import Shrunk, shrink
 
 
 def test_networks_of_a_normal_population_are_shrunk_as_the_normal_distribution_says() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 EXPONENTS = np.linspace(0.02, 4.0, 200)
 """The exponents searched."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 _ROUNDING = 1e-12
 """What quantiles of equal values differ by, in sums of other lengths."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ressearch.reporting.statistics.populations import chance_to_beat, interval, strata_of
+from ressearch.statistics.populations import chance_to_beat, interval, strata_of
 
 
 def pairs(ones: np.ndarray, others: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 TOP = 0.25
 """The part of the networks that counts as the best."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from ressearch.reporting.statistics.means import Floats
+from ressearch.statistics.means import Floats
 
 
 def chance_to_beat(
