@@ -41,7 +41,7 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
         855770
     """
     shape = tuple(input_shape)
-    _check_input(architecture, shape)
+    check_input(architecture, shape)
     params = macs = activations = saved = 0
     for part, count in plan(architecture, input_channels(shape), num_classes).parts:
         one, shape = part.trace(shape)
@@ -76,7 +76,7 @@ def breakdown(
     Arguments and errors as in `cost`.
     """
     shape = tuple(input_shape)
-    _check_input(architecture, shape)
+    check_input(architecture, shape)
     planned = plan(architecture, input_channels(shape), num_classes)
     rows: list[PartCost] = []
 
@@ -99,7 +99,8 @@ def breakdown(
     return rows
 
 
-def _check_input(architecture: Architecture, shape: Shape) -> None:
+def check_input(architecture: Architecture, shape: Shape) -> None:
+    """Raise ArchitectureError if `shape` is not one input's of the architecture's kind: an image's, a vector's, …"""
     axes = MODALITIES[architecture.modality]
     if len(shape) == len(axes) and all(type(side) is int and side > 0 for side in shape):
         if max(shape) > LARGEST_SIDE:
