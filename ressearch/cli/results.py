@@ -9,7 +9,7 @@ import click
 
 from ressearch import signals
 from ressearch.cli.options import InputShape, require_free, with_allowed_plugins, with_budget, with_force, with_json
-from ressearch.cli.output import print_json, say
+from ressearch.cli.output import console, make_table, print_json, say
 from ressearch.errors import RessearchError
 from ressearch.shapes import Shape
 from ressearch.units import counted
@@ -98,6 +98,7 @@ def _renaming(text: str) -> tuple[str, str]:
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs, for latency.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads, for latency [as torch takes].")
 @click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many networks.")
+@click.option("--every", metavar="COST", help="Every budget at once, of params, macs, activations or train_time.")
 @with_allowed_plugins
 @with_json
 def pick(
@@ -106,11 +107,18 @@ def pick(
     batch_size: int,
     threads: int | None,
     count: int,
+    every: str | None,
     allow_plugins: bool,
     as_json: bool,
     **bounds: Any,
 ) -> None:
     """Choose the best network within limits, from one study or several."""
+    if every is not None:
+        given = [f"--{key.replace('_', '-')}" for key, bound in bounds.items() if bound is not None]
+        if given:
+            raise RessearchError(f"--every is every budget at once: it takes no {given[0]}")
+        _say_every(directories, every, as_json)
+        return
     with signals.ending_at_once():  # imports take seconds
         from ressearch.picking.pick import picks
 
@@ -136,6 +144,34 @@ def pick(
         say(str(one))
     _say_alike(first)
     _say_unfinished(found.unfinished)
+
+
+def _say_every(directories: tuple[str, ...], axis: str, as_json: bool) -> None:
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.picking.frontier import every_budget
+
+    found = every_budget(directories, axis)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    from ressearch.picking.limits import written
+
+    numbers = ("accuracy", "best", "tied")
+    table = make_table(f"{axis} from", "pick", *numbers, numbers=numbers, wrapped=("pick",))
+    last = None
+    for one in found.picks:
+        if (one.name, one.trial, one.directory) != last:
+            accuracy = one.val_accuracy if one.estimate is None else one.estimate
+            best = "" if one.probability is None else f"{one.probability:.0%}"
+            tied = "" if one.probability is None else str(len(one.tied))
+            table.add_row(written(axis, one.budget), one.name, f"{accuracy:.4f}", best, tied)
+        last = one.name, one.trial, one.directory
+    console().print(table)
+    for standing in found.presets:
+        beaten = (
+            "nothing cheaper or equal is better" if standing.pick == standing.name else f"{standing.pick} is better"
+        )
+        say(f"{standing.preset} ({written(axis, standing.cost)}, {standing.val_accuracy:.4f}): {beaten}")
 
 
 def _say_alike(pick: Any) -> None:

@@ -16,7 +16,6 @@ from ressearch.results.record import TrialRecord
 from ressearch.results.status import Status
 from ressearch.results.store import Results
 from ressearch.search.recorded import recipe_of
-from ressearch.statistics.means import Floats
 from ressearch.statistics.winner import Standing
 
 _SAME = {"split_fingerprint": "data or splits", "input_shape": "inputs", "num_classes": "classes"}
@@ -125,13 +124,12 @@ class Field:
 
     def probability_of_best(self, one: Entrant, among: Sequence[Entrant]) -> float | None:
         """Return the probability that an entrant is the best of some; None where nothing says what is chance."""
-        if self.draws is None:
+        if self.standing is None or (draws := self.standing.draws) is None or one.place is None:
             return None
-        places = [self._at[id(other)] for other in among]
-        drawn = self.draws[:, places]
-        is_best = drawn == drawn.max(axis=1, keepdims=True)
-        share = is_best / is_best.sum(axis=1, keepdims=True)  # equal ones share a draw
-        return float(share[:, places.index(self._at[id(one)])].mean())
+        drawn = draws[:, [other.place for other in among if other.place is not None]]
+        best = drawn.max(axis=1)
+        is_best = draws[:, one.place] == best
+        return float((is_best / (drawn == best[:, None]).sum(axis=1)).mean())  # equal ones share a draw
 
     def tied(self, among: Sequence[Entrant]) -> list[Entrant]:
         """Return those of some entrants that none of them was shown to beat; empty where seeds cannot tell."""
@@ -139,25 +137,6 @@ class Field:
             return []
         by_place = {one.place: one for one in among}
         return [by_place[place] for place in self.standing.tied([one.place for one in among if one.place is not None])]
-
-    @functools.cached_property
-    def _at(self) -> dict[int, int]:
-        return {id(one): at for at, one in enumerate(self.entrants)}
-
-    @functools.cached_property
-    def draws(self) -> Floats | None:
-        """The networks' true accuracies drawn at once, in the order of `entrants`, shape (draws, G); None if unknown.
-
-        Of networks that cannot be the best of all, each is drawn alone from its estimate and error.
-        """
-        if self.standing is None or self.standing.shrunk is None:
-            return None
-        shrunk = self.standing.shrunk
-        count = len(shrunk.draws)
-        drawn = np.random.default_rng(0).standard_normal((count, len(shrunk.estimate)))
-        every = shrunk.estimate + shrunk.error * drawn
-        every[:, shrunk.leaders] = shrunk.draws
-        return np.asarray(every[:, np.array([one.place for one in self.entrants], dtype=np.intp)])
 
 
 def _require_alike(first: Results, other: Results, objective: Objective) -> None:

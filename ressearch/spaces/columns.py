@@ -147,13 +147,9 @@ def columns(space: SearchSpace, n: int, seed: int = 0) -> Columns:
 
 def within(cost: Cost, budget: Budget) -> NDArray[np.bool_]:
     """Return which costs, given as columns, are within every bound of a budget."""
-    figures: dict[str, Any] = cost._asdict()
-    figures["training_memory"] = cost.training_memory(
-        budget.batch_size, budget.optimizer_states, budget.bytes_per_number
-    )
     is_within = np.full(np.shape(cost.params), True)
     for name, bound in budget.bounds.items():
-        is_within &= figures[name] <= bound
+        is_within &= np.asarray(budget.value(cost, name)) <= bound
     return is_within
 
 
