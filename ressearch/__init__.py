@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from ressearch.networks.cost import Cost, cost
     from ressearch.networks.plan import plan
     from ressearch.networks.presets import presets
+    from ressearch.picking.pick import pick
     from ressearch.plugins import load_plugin
     from ressearch.reporting import compare, report
     from ressearch.results import load
-    from ressearch.results.picking import pick
     from ressearch.search.estimate import check
     from ressearch.search.runner import resume, run
     from ressearch.search.study import Study
@@ -64,7 +64,7 @@ _LAZY = {
     "cost": "ressearch.networks.cost",
     "load": "ressearch.results",
     "load_plugin": "ressearch.plugins",
-    "pick": "ressearch.results.picking",
+    "pick": "ressearch.picking.pick",
     "plan": "ressearch.networks.plan",
     "presets": "ressearch.networks.presets",
     "report": "ressearch.reporting",

@@ -29,7 +29,10 @@ COMMANDS = {
     "data": Stated("ressearch.cli.data:data_group", "List, describe and fetch data sets."),
     "export": Stated("ressearch.cli.results:export", "Train the picked network once more and write it to a file."),
     "list": Stated("ressearch.cli.listing:list_command", "List what a study may name: blocks, skips, samplers, ..."),
-    "pick": Stated("ressearch.cli.results:pick", "Choose the best network of a study within a budget."),
+    "pick": Stated(
+        "ressearch.cli.results:pick",
+        "Choose the best network within limits, from one study or several.",
+    ),
     "presets": Stated(
         "ressearch.cli.networks:presets_command",
         "List the published networks with what they cost on their own data.",

@@ -12,6 +12,7 @@ from ressearch.cli.options import InputShape, require_free, with_allowed_plugins
 from ressearch.cli.output import print_json, say
 from ressearch.errors import RessearchError
 from ressearch.shapes import Shape
+from ressearch.units import counted
 
 _with_renaming = click.option(
     "--map",
@@ -91,31 +92,68 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directories", metavar="DIRECTORY...", nargs=-1, required=True)
 @with_budget
+@click.option("--dtype", default="float32", show_default=True, help="Of the weights, for --max-size: or float16.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs, for latency.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads, for latency [as torch takes].")
+@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many networks.")
 @with_allowed_plugins
 @with_json
 def pick(
-    directory: str,
-    max_params: int | None,
-    max_macs: int | None,
-    max_activations: int | None,
+    directories: tuple[str, ...],
+    dtype: str,
+    batch_size: int,
+    threads: int | None,
+    count: int,
     allow_plugins: bool,
     as_json: bool,
+    **bounds: Any,
 ) -> None:
-    """Choose the best network of a study within a budget."""
+    """Choose the best network within limits, from one study or several."""
     with signals.ending_at_once():  # imports take seconds
-        from ressearch.results.picking import pick as pick_network
+        from ressearch.picking.pick import picks
 
-    chosen = pick_network(directory, max_params, max_macs, max_activations, allow_plugins)
+    found = picks(
+        directories,
+        count,
+        dtype=dtype,
+        batch_size=batch_size,
+        threads=threads,
+        allow_plugins=allow_plugins,
+        **bounds,
+    )
     if as_json:
-        print_json(chosen.to_dict())
+        told = found.to_dict()
+        print_json(told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]})
         return
-    say(f"picked from {chosen.candidates} fully trained networks, trial {chosen.trial}:")
-    say(str(chosen))
-    if chosen.cheaper is not None:
+    first = found.picks[0]
+    for number, one in enumerate(found.picks, start=1):
+        place = f"{number}. " if count > 1 else ""
+        of_study = f" of {one.directory}" if len(directories) > 1 else ""
+        networks = f"from {counted(first.candidates, 'fully trained network')}, " if number == 1 else ""
+        say(f"{place}picked {networks}trial {one.trial}{of_study}:")
+        say(str(one))
+    _say_alike(first)
+    _say_unfinished(found.unfinished)
+
+
+def _say_alike(pick: Any) -> None:
+    if len(pick.tied) > 1:
+        say(f"these seeds cannot tell it from {counted(len(pick.tied) - 1, 'other network')} within the limits")
+    if pick.cheaper is not None:
         say("within one standard error of it, for fewer MACs:")
-        say(str(chosen.cheaper))
+        say(str(pick.cheaper))
+
+
+def _say_unfinished(unfinished: Any, most: int = 3) -> None:
+    if unfinished:
+        were = "was" if len(unfinished) == 1 else "were"
+        say(f"{counted(len(unfinished), 'more network')} within the limits {were} not trained to the end:")
+        for one in unfinished[:most]:
+            say(f"  {one}")
+        if len(unfinished) > most:
+            say(f"  and {counted(len(unfinished) - most, 'other')} (--json lists them)")
 
 
 @click.command()
@@ -129,16 +167,14 @@ def export(
     directory: str,
     out: Path,
     trial: int | None,
-    max_params: int | None,
-    max_macs: int | None,
-    max_activations: int | None,
     force: bool,
     allow_plugins: bool,
+    **bounds: Any,
 ) -> None:
     """Train the picked network once more and write it to a file."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch import export as exporting
-        from ressearch.results.picking import pick as pick_network
+        from ressearch.picking.pick import pick as pick_network
 
     exporting.require_format(out)
     if not out.parent.is_dir():
@@ -146,7 +182,7 @@ def export(
     require_free(out, force)
     exporting.require_writable(out)
     if trial is None:
-        trial = pick_network(directory, max_params, max_macs, max_activations, allow_plugins).trial
+        trial = pick_network(directory, allow_plugins=allow_plugins, **bounds).trial
     classifier, accuracy = exporting.train(directory, trial, allow_plugins)
     exporting.save(classifier, out)
     inputs = (

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ressearch.networks.architecture import Architecture
 from ressearch.results.schema import architecture_of
@@ -74,7 +73,7 @@ def observe(results: Results) -> Observations:
     networks: dict[Architecture, int] = {}
     even = drawn_evenly(results)
     rows: list[tuple[Any, ...]] = []
-    earlier = _earlier(results.curves) if any(row["epochs"] < epochs for row in trials) else {}
+    earlier = _earlier(results) if any(row["epochs"] < epochs for row in trials) else {}
     for row in trials:
         network = networks.setdefault(architecture_of(row), len(networks))
         scores = np.asarray(row["seed_val_accuracies"], float)
@@ -122,10 +121,10 @@ def _is_usable(row: Mapping[str, Any], epochs: int) -> bool:
     return scores is not None and len(scores) > 0 and bool(np.isfinite(np.asarray(scores, float)).all())
 
 
-def _earlier(curves: pd.DataFrame) -> dict[int, dict[int, list[float]]]:
+def _earlier(results: Results) -> dict[int, dict[int, list[float]]]:
     """Return the seeds' accuracies by trial and epoch; epochs at which one is no number are left out."""
     found: dict[int, dict[int, list[float]]] = {}
-    for trial, epoch, score in curves[["trial", "epoch", "val_accuracy"]].itertuples(index=False):
+    for trial, epoch, score in results.curves[["trial", "epoch", "val_accuracy"]].itertuples(index=False):
         found.setdefault(int(trial), {}).setdefault(int(epoch), []).append(float(score))
     return {
         trial: {epoch: scores for epoch, scores in epochs.items() if np.isfinite(scores).all()}

@@ -133,7 +133,7 @@ def columns(space: SearchSpace, n: int, seed: int = 0) -> Columns:
     Examples:
         >>> found = columns(SearchSpace({"depth": [8, 14], "width": {"low": 4, "high": 8}}), 1000)
         >>> len(found), found.cost.params[:2].tolist(), found.architecture(0).widths
-        (10, [5214, 7945], (4, 8, 16))
+        (10, [5214, 8005], (4, 8, 16))
     """
     if n < 1:
         raise SpaceError(f"n: {n} is not a number of points; expected at least 1")
@@ -155,13 +155,9 @@ def columns(space: SearchSpace, n: int, seed: int = 0) -> Columns:
 
 def within(cost: Cost, budget: Budget) -> NDArray[np.bool_]:
     """Return which costs, given as columns, are within every bound of a budget."""
-    figures: dict[str, Any] = cost._asdict()
-    figures["training_memory"] = cost.training_memory(
-        budget.batch_size, budget.optimizer_states, budget.bytes_per_number
-    )
     is_within = np.full(np.shape(cost.params), True)
     for name, bound in budget.bounds.items():
-        is_within &= figures[name] <= bound
+        is_within &= np.asarray(budget.value(cost, name)) <= bound
     return is_within
 
 

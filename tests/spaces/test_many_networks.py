@@ -238,6 +238,9 @@ def test_a_budget_of_training_memory_is_kept_exactly() -> None:
     assert found.within(budget).tolist() == [budget.allows(priced(one, space)) for one in space.enumerate()]
     assert found.within(budget).sum() == 21
     assert found.within(Budget()).all()
+    budget = Budget(max_size="20k", bytes_per_weight=2)
+    assert found.within(budget).tolist() == [budget.allows(priced(one, space)) for one in space.enumerate()]
+    assert 0 < found.within(budget).sum() < len(found)
 
 
 def test_totals_sum_any_value_over_the_parts() -> None:
