@@ -65,6 +65,7 @@ class Process:
     Attributes:
         kernels: those that were tried, fitted, each with Akaike's criterion; more is better.
         kernel: the best of them.
+        simpler: those with no more parameters than the best has.
 
     Args:
         columns: of the observations, shape (n, d): encoded networks and, last, the log share of the epochs.
@@ -72,7 +73,7 @@ class Process:
         target: what was observed.
         noise: known variance of each.
         tuned: how many of the first rows the kernel is fitted to.
-        like: another process of the same columns, whose kernels the fit begins with.
+        like: a process of more such observations, whose `simpler` kernels the fit tries; it begins with them.
     """
 
     def __init__(
@@ -89,11 +90,12 @@ class Process:
         inputs = np.column_stack((columns, _TINY * (1.0 + network)))
         scaled = (target - self._centre) / self._scale
         noise = noise / self._scale**2 + 1e-8
-        starts = _kernels(inputs.shape[1]) if like is None else [kernel for kernel, _ in like.kernels]
+        starts = _kernels(inputs.shape[1]) if like is None else like.simpler
         told = (inputs[:tuned], scaled[:tuned], noise[:tuned])
         self.kernels: list[tuple[Any, float]] = [_fitted(start, *told) for start in starts]
-        kernel, _ = max(self.kernels, key=lambda one: one[1])
-        self.kernel = kernel
+        best = max(range(len(self.kernels)), key=lambda one: self.kernels[one][1])
+        self.simpler: list[Any] = [kernel for kernel, _ in self.kernels[: best + 1]]
+        self.kernel = kernel = self.simpler[-1]
         self._fitted = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(inputs, scaled)
         named = kernel.get_params()
         lengths = np.broadcast_to(named["k1__k1__k1__k2__length_scale"], inputs.shape[1])

@@ -36,9 +36,9 @@ def with_run(results: Results, **search: Any) -> Results:
 
 def test_intervals_hold_for_nine_in_ten_fresh_networks_of_fresh_studies() -> None:
     inside, refused = [], []
-    for seed in range(8):
+    for seed in range(6):
         networks, obtained = fresh(Truth(), 2, 60, seed)
-        prediction = Surrogate.of(study(Truth(), trials=45, seeds=2, seed=seed)).predict(networks)
+        prediction = Surrogate.of(study(Truth(), trials=40, seeds=2, seed=seed)).predict(networks)
         inside.append(held(prediction, obtained).mean())
         refused.append(prediction.beyond.mean())
     assert 0.85 <= np.mean(inside) <= 0.96
@@ -58,8 +58,8 @@ def test_predictions_are_near_the_truth_and_in_its_order(surrogate: Surrogate) -
 def test_noise_of_single_seeds_is_not_taken_for_signal() -> None:
     truth = Truth(is_noise=True, seeds=0.2)
     spreads, inside = [], []
-    for seed in range(4):
-        prediction = Surrogate.of(study(truth, trials=50, seeds=1, seed=seed)).predict(fresh(truth, 1, 60, seed)[0])
+    for seed in range(3):
+        prediction = Surrogate.of(study(truth, trials=40, seeds=1, seed=seed)).predict(fresh(truth, 1, 60, seed)[0])
         spreads.append(np.std(prediction.mean))
         inside.append(held(prediction, fresh(truth, 1, 60, seed)[1]).mean())
     assert np.mean(spreads) < 0.01  # of accuracies that scatter by 0.04
@@ -67,17 +67,17 @@ def test_noise_of_single_seeds_is_not_taken_for_signal() -> None:
 
 
 def test_networks_stopped_early_tell_of_full_training() -> None:
-    results = study(Truth(), trials=80, seeds=2, seed=1, share_stopped=0.6)
+    results = study(Truth(), trials=50, seeds=2, seed=1, share_stopped=0.6)
     surrogate = Surrogate.of(results)
     networks, obtained = fresh(Truth(), 2, 60, 1)
     prediction = surrogate.predict(networks)
     assert np.abs(prediction.mean - obtained).mean() < 0.05  # the stopped ones themselves are lower by 0.1 and more
     assert held(prediction, obtained).mean() >= 0.8
     facts = surrogate.facts
-    assert facts["trials"] == 80
+    assert facts["trials"] == 50
     assert facts["stopped_early"] == (results.trials["status"] == "stopped").sum()
-    assert facts["fully_trained"] == 80 - facts["stopped_early"]
-    assert facts["observations"] > 80  # completed ones are seen at earlier epochs too
+    assert facts["fully_trained"] == 50 - facts["stopped_early"]
+    assert facts["observations"] > 50  # completed ones are seen at earlier epochs too
     assert facts["held_out"]["n"] == facts["fully_trained"]
 
 
