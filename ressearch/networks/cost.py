@@ -205,13 +205,13 @@ class Budget:
         return {field: bound for field, bound in every.items() if bound is not None}
 
     def value(self, cost: Cost, field: str) -> int:
-        """Return one figure of a cost, by the name of a bound; a column of it where the cost's fields are columns."""
+        """Return one figure of a cost, by the name of a bound; of a cost of columns, a column."""
         if field == "size":
             return cost.params * self.bytes_per_weight
         if field == "training_memory":
             return cost.training_memory(self.batch_size, self.optimizer_states, self.bytes_per_number)
-        count: int = getattr(cost, field)
-        return count
+        figure: int = getattr(cost, field)
+        return figure
 
     def allows(self, cost: Cost) -> bool:
         """Return whether `cost` is within every bound."""

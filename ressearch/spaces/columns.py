@@ -78,15 +78,23 @@ class Columns:
 
         Depths and widths are in `rows`.
         """
-        of_styles = np.empty(len(self._sections.styles), object)
-        of_styles[:] = [_field(style, key) for style in self._sections.styles]
-        column: NDArray[Any] = of_styles[self.rows.style]
-        stages = stages_of(self.space, self.values, len(self))
+        values, which = self.coded(key)
+        column = np.empty(len(values), object)
+        column[:] = values
+        chosen: NDArray[Any] = column[which]
+        return chosen
+
+    def coded(self, key: str) -> tuple[list[Any], NDArray[np.int64]]:
+        """Return a field as `field` does, in two parts: its values, and the index of each network's."""
+        values = [_field(style, key) for style in self._sections.styles]
+        which = self.rows.style
         for question in self._asked:
             if is_loose(question) and question.name.rpartition(".")[2] == key:
-                asked = is_asked(question, self.values, stages)
-                column[asked] = self.values[question.name][asked]
-        return column
+                asked = np.flatnonzero(is_asked(question, self.values, stages_of(self.space, self.values, len(self))))
+                which = which.copy()
+                which[asked] = len(values) + np.arange(len(asked))
+                values += self.values[question.name][asked].tolist()
+        return values, which
 
     def total(self, value: Callable[[Part, Shape], float]) -> NDArray[np.float64]:
         """Return, for each network, the sum of what its parts are worth.
@@ -125,7 +133,7 @@ def columns(space: SearchSpace, n: int, seed: int = 0) -> Columns:
     Examples:
         >>> found = columns(SearchSpace({"depth": [8, 14], "width": {"low": 4, "high": 8}}), 1000)
         >>> len(found), found.cost.params[:2].tolist(), found.architecture(0).widths
-        (10, [5214, 7945], (4, 8, 16))
+        (10, [5214, 8005], (4, 8, 16))
     """
     if n < 1:
         raise SpaceError(f"n: {n} is not a number of points; expected at least 1")

@@ -18,10 +18,11 @@ import ressearch.spaces.resolve
 from ressearch import Architecture, SearchSpace, cost
 from ressearch.errors import ArchitectureError, BudgetError, SpaceError
 from ressearch.networks.cost import Budget, Cost, input_channels
-from ressearch.networks.layers import Layer
+from ressearch.networks.layers import Layer, pointwise
 from ressearch.networks.plan import plan
 from ressearch.networks.skips import SKIPS, Identity, Skip
 from ressearch.spaces.columns import Columns, columns
+from ressearch.spaces.sections import pack
 
 SHAPE = (3, 16, 16)
 
@@ -53,6 +54,7 @@ GRIDS: list[dict[str, Any]] = [
     {"skip": ["dense", "identity"], "widths": {"low": 8, "high": 10}, "depths": {"low": 1, "high": 3}, "stages": 2},
     {"skip": ["fixup", "identity"], "norm": ["none", "batch", "group"], "width": [4, 8], "zero_gamma": [False, True]},
     {"stem": ["cifar", "imagenet", "simple", "patch"], "stem_width": [3, 8], "width": [4, 8]},
+    {"stem_width": {"low": 2, "high": 6, "log": True}, "width": [4, 8]},
     {"block": "convnext", "widths": {"low": 4, "high": 6}, "blocks_per_stage": [1, 3], "stages": 2},
     {"block": "convnext", "depth": {"low": 9, "high": 24}, "width": [4, 6]},
     {"strides": [[1, 2, 2], [2, 2, 2]], "stem": ["imagenet", "cifar"], "kernel_size": [3, 5], "width": 12,
@@ -238,6 +240,9 @@ def test_a_budget_of_training_memory_is_kept_exactly() -> None:
     assert found.within(budget).tolist() == [budget.allows(priced(one, space)) for one in space.enumerate()]
     assert found.within(budget).sum() == 21
     assert found.within(Budget()).all()
+    budget = Budget(max_size="20k", bytes_per_weight=2)
+    assert found.within(budget).tolist() == [budget.allows(priced(one, space)) for one in space.enumerate()]
+    assert 0 < found.within(budget).sum() < len(found)
 
 
 def test_totals_sum_any_value_over_the_parts() -> None:
@@ -278,8 +283,15 @@ def test_fields_are_those_of_the_networks() -> None:
         assert found.field("beta")[row] == dict(one.skip_options).get("beta")
 
 
-def test_styles_that_are_no_sections_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin's style whose blocks differ from one another, and whose third block is dearer."""
+@pytest.fixture
+def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are not resolved both ways: what is odd has to be noticed before."""
+    monkeypatch.setattr(ressearch.spaces.resolve._Points, "agrees", lambda self, found, row: True)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_styles_that_are_no_sections_are_noticed() -> None:
+    """A plugin's style whose third block is two."""
 
     class Growing(Identity):
         def block_widths(self, in_width: int, width: int, blocks: int) -> Any:
@@ -293,6 +305,7 @@ def test_styles_that_are_no_sections_are_noticed(monkeypatch: pytest.MonkeyPatch
         assert in_full(columns(space, 100)) == [(one, priced(one, space)) for one in space.enumerate()]
 
 
+@pytest.mark.usefixtures("_unchecked")
 def test_options_that_only_some_numbers_of_a_range_have_are_refused_as_by_the_space() -> None:
     @dataclass(frozen=True)
     class Narrow(Identity):
@@ -312,6 +325,21 @@ def test_options_that_only_some_numbers_of_a_range_have_are_refused_as_by_the_sp
             assert in_full(found) == [(one, priced(one, space)) for one, _ in in_full(found)]
 
 
+def test_costs_that_rest_on_a_continuous_option_are_exact_all_the_same() -> None:
+    @dataclass(frozen=True)
+    class Share(Identity):
+        share: float = 0.1
+
+        def branch(self, layers: Any, unit: Any) -> Any:
+            return layers if self.share < 0.9 else (*layers, pointwise("image", unit.width, unit.width))
+
+    with registered("share", Share):
+        space = SearchSpace({"skip": [{"share": {"share": {"low": 0.0, "high": 1.0}}}], "width": [4, 6]})
+        found = columns(space, 400)
+        assert in_full(found) == [(one, priced(one, space)) for one, _ in in_full(found)]
+        assert len(set(found.cost.params.tolist())) == 4
+
+
 def test_no_points_are_refused() -> None:
     with pytest.raises(SpaceError, match="n: 0 is not a number of points; expected at least 1"):
         columns(SearchSpace({"depth": 8}), 0)
@@ -320,3 +348,14 @@ def test_no_points_are_refused() -> None:
 def test_a_budget_that_nothing_fits_is_refused_by_the_space() -> None:
     with pytest.raises(BudgetError):
         SearchSpace({"depth": 8, "width": 8}, Budget(max_params=10))
+
+
+@pytest.mark.parametrize("most", [3, 2**19, 2**40])
+def test_packed_rows_are_equal_where_all_their_columns_are(most: int) -> None:
+    random = np.random.default_rng(0)
+    table = random.integers(-1, most, (300, 12))[random.integers(300, size=900)]
+    table[::7, 5] = table[::7, 0]
+    numbers = random.uniform(size=4)[random.integers(4, size=900)]
+    code = pack((*table.T, numbers))
+    _, which = np.unique(np.column_stack((table, numbers)), axis=0, return_inverse=True)
+    assert len(np.unique(code)) == len(np.unique(which)) == len(set(zip(code.tolist(), which.tolist(), strict=True)))
