@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ressearch import signals
-from ressearch.cli.options import InputShape, require_free, with_allowed_plugins, with_budget, with_force, with_json
+from ressearch.cli.options import (
+    Count,
+    InputShape,
+    require_free,
+    with_allowed_plugins,
+    with_budget,
+    with_force,
+    with_json,
+)
 from ressearch.cli.output import console, make_table, print_json, say
 from ressearch.errors import RessearchError
 from ressearch.shapes import Shape
@@ -98,6 +106,15 @@ def _renaming(text: str) -> tuple[str, str]:
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs, for latency.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads, for latency [as torch takes].")
 @click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many networks.")
+@click.option(
+    "--predict/--no-predict",
+    "predicted",
+    default=None,
+    help="Networks of the whole space too, by what is predicted of them [where 30 trials of a search say enough].",
+)
+@click.option("--by", default="expected", show_default=True, help="Rank what is predicted by this, or lower: its end.")
+@click.option("--candidates", type=Count(), help="Networks of the space to look at [200k].")
+@click.option("--verify", is_flag=True, help="Train the predicted picks on fresh seeds; kept in the directory.")
 @click.option("--every", metavar="COST", help="Every budget at once, of params, macs, activations or train_time.")
 @with_allowed_plugins
 @with_json
@@ -107,6 +124,10 @@ def pick(
     batch_size: int,
     threads: int | None,
     count: int,
+    predicted: bool | None,
+    by: str,
+    candidates: int | None,
+    verify: bool,
     every: str | None,
     allow_plugins: bool,
     as_json: bool,
@@ -131,9 +152,14 @@ def pick(
         allow_plugins=allow_plugins,
         **bounds,
     )
+    beyond = None
+    if len(directories) == 1 and (predicted or (predicted is None and _can_predict(directories[0], bounds))):
+        beyond = _predicted(directories[0], count, bounds, dtype, by, candidates, allow_plugins)
     if as_json:
         told = found.to_dict()
-        print_json(told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]})
+        told = told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]}
+        checked = _verified(directories[0], beyond, verify, allow_plugins, lambda one: None)
+        print_json(told if beyond is None else {**told, "predicted": {**beyond.to_dict(), "verified": checked}})
         return
     first = found.picks[0]
     for number, one in enumerate(found.picks, start=1):
@@ -144,6 +170,53 @@ def pick(
         say(str(one))
     _say_alike(first)
     _say_unfinished(found.unfinished)
+    if beyond is not None:
+        _say_predicted(beyond)
+        _verified(directories[0], beyond, verify, allow_plugins, lambda one: say(str(one)))
+
+
+def _can_predict(directory: str, bounds: dict[str, Any]) -> bool:
+    from ressearch.picking.prediction import predicts
+    from ressearch.results import load
+
+    return bounds.get("max_train_time") is None and predicts(load(directory))
+
+
+def _predicted(
+    directory: str,
+    count: int,
+    bounds: dict[str, Any],
+    dtype: str,
+    by: str,
+    candidates: int | None,
+    allow_plugins: bool,
+) -> Any:
+    from ressearch.picking.prediction import CANDIDATES, predict
+
+    looked_at = candidates or CANDIDATES
+    return predict(directory, count, by=by, candidates=looked_at, dtype=dtype, allow_plugins=allow_plugins, **bounds)
+
+
+def _say_predicted(found: Any) -> None:
+    say(f"\nof {counted(found.looked_at, 'network')} of the space within the limits, not trained to the end:")
+    for one in found.picks:
+        say(str(one))
+    if found.beyond:
+        say(f"{counted(found.beyond, 'network')} were left out, being unlike all that were trained")
+    say(str(found.surrogate))
+
+
+def _verified(directory: str, found: Any, is_asked: bool, allow_plugins: bool, told: Any) -> list[dict[str, Any]]:
+    if not is_asked or found is None:
+        return []
+    from dataclasses import asdict
+
+    from ressearch.picking.prediction import verify
+
+    return [
+        {**asdict(one), "holds": one.holds}
+        for one in verify(directory, found.picks, allow_plugins=allow_plugins, told=told)
+    ]
 
 
 def _say_every(directories: tuple[str, ...], axis: str, as_json: bool) -> None:
