@@ -22,6 +22,7 @@ from ressearch.networks.layers import Layer, pointwise
 from ressearch.networks.plan import plan
 from ressearch.networks.skips import SKIPS, Identity, Skip
 from ressearch.spaces.columns import Columns, columns
+from ressearch.spaces.points import grid_points
 from ressearch.spaces.sections import pack
 
 SHAPE = (3, 16, 16)
@@ -98,6 +99,14 @@ def test_all_points_of_a_grid_are_its_networks_in_order_with_their_costs(paramet
         padding = [0] * (found.rows.depths.shape[1] - stages)
         assert found.rows.depths[row].tolist() == [*architecture.depths, *padding]
         assert found.rows.widths[row].tolist() == [*architecture.widths, *padding]
+
+
+@pytest.mark.parametrize("parameters", [one for one in GRIDS if "match" not in str(one)], ids=str)
+def test_a_grid_has_each_point_once(parameters: dict[str, Any]) -> None:
+    space = SearchSpace(parameters, input_shape=SHAPE)
+    points = grid_points(space)
+    rows = set(zip(*(column.tolist() for column in points.values()), strict=True))
+    assert len(rows) == len(next(iter(points.values()))) <= space.size
 
 
 @pytest.mark.parametrize("parameters", GRIDS, ids=str)
