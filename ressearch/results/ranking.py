@@ -17,7 +17,10 @@ from ressearch.results.status import Status
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
-OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
+COSTS = ("params", "macs", "activations", "latency")
+"""Columns of the trial table that say what a network costs; latency is known where a study asks for it."""
+
+OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", **dict.fromkeys(COSTS, "min")}
 """What a search may optimise, and in which direction."""
 
 
@@ -147,4 +150,4 @@ def _numbers(value: Any) -> list[float]:
     return [] if value is None or not hasattr(value, "__len__") else [float(one) for one in value]
 
 
-__all__ = ["OBJECTIVES", "Objective", "finals_of", "fresh_of", "fresh_scores", "ranked", "ranked_table"]
+__all__ = ["COSTS", "OBJECTIVES", "Objective", "finals_of", "fresh_of", "fresh_scores", "ranked", "ranked_table"]
