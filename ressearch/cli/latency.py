@@ -28,7 +28,12 @@ from ressearch.units import format_milliseconds
 @click.option("--device", default="cpu", show_default=True, help="Where, such as cuda or cuda:1.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads [as many as torch takes].")
 @click.option("--exported", is_flag=True, help="Run the torch.export'ed program, as export --to pt2 writes it.")
-@click.option("--memory", is_flag=True, help="Measure the peak memory of a training step too.")
+@click.option(
+    "--memory",
+    type=click.IntRange(2, LARGEST_BATCH),
+    metavar="BATCH",
+    help="Measure the peak memory of training with such batches too.",
+)
 @click.option(
     "--predict", "study", metavar="STUDY", help="Compare with what a model fitted to a study's space predicts."
 )
@@ -41,7 +46,7 @@ def latency_command(
     device: str,
     threads: int | None,
     exported: bool,
-    memory: bool,
+    memory: int | None,
     study: str | None,
     as_json: bool,
 ) -> None:
@@ -49,7 +54,6 @@ def latency_command(
     with signals.ending_at_once():  # imports take seconds
         from ressearch.networks.cost import cost
         from ressearch.networks.latency import measure_latency
-        from ressearch.networks.memory import measure_memory
         from ressearch.networks.presets import PRESETS, published_input
 
     if study is not None and exported:
@@ -77,8 +81,10 @@ def latency_command(
         architecture, shape, classes, batch_size=batch_size, device=device, threads=threads, exported=exported
     )
     found |= dataclasses.asdict(took)
-    if memory:
-        found["training_memory"] = measure_memory(architecture, shape, classes, batch_size=batch_size, device=device)
+    if memory is not None:
+        from ressearch.networks.memory import measure_memory
+
+        found["training_memory"] = measure_memory(architecture, shape, classes, batch_size=memory, device=device)
     if as_json:
         print_json(found)
         return
@@ -90,8 +96,8 @@ def latency_command(
     say(f"latency    {format_milliseconds(took.median)} (median; {middle})")
     if model is not None:
         say(f"predicted  {format_milliseconds(found['predicted'])}; {model.error}")
-    if memory:
-        say(f"memory     {found['training_memory'] / 1e6:.1f} MB at the peak of a training step")
+    if memory is not None:
+        say(f"memory     {found['training_memory'] / 1e6:.1f} MB at the peak of training with batches of {memory}")
 
 
 def _space(study: str) -> Any:

@@ -1,16 +1,11 @@
-"""The table of a network's parts, its refusals of inputs, and its latency, against counts made by hand."""
+"""The table of a network's parts, its refusals of inputs, against counts made by hand."""
 
 from __future__ import annotations
 
-import time
-
 import pytest
-import torch
-from torch import Tensor, nn
 
 from ressearch import Architecture
 from ressearch.errors import ArchitectureError
-from ressearch.networks import cost as costs
 from ressearch.networks.cost import Cost, PartCost, breakdown, cost, input_channels
 
 
