@@ -1,9 +1,10 @@
 """ressearch: neural-architecture search and depth scaling for residual networks.
 
 Most users need nothing else. `Architecture` describes a network; `plan` lays it out, `cost` counts what it costs and
-`build` makes a module of it. `SearchSpace` describes many networks. `Study` describes a study, `check` says what it
-would do, `run` does it and `resume` continues one that was interrupted; `load`, `report` and `pick` read its results.
-`load_plugin` brings blocks, skips, data sets, … of your own.
+`build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole space.
+`SearchSpace` describes many networks. `Study` describes a study, `check` says what it would do, `run` does it and
+`resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `load_plugin` brings blocks,
+skips, data sets, … of your own.
 
 Importing the package is cheap: torch, Ray, pandas and seaborn are imported when a name that needs them is first used.
 """
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ressearch.networks.architecture import Architecture
     from ressearch.networks.build import build
     from ressearch.networks.cost import Cost, cost
+    from ressearch.networks.latency import Latency, measure_latency
+    from ressearch.networks.latency_model import LatencyModel, latency_model
+    from ressearch.networks.memory import measure_memory
     from ressearch.networks.plan import plan
     from ressearch.networks.presets import presets
     from ressearch.picking.pick import pick
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "Cost",
+    "Latency",
+    "LatencyModel",
     "RessearchError",
     "SearchSpace",
     "Study",
@@ -42,8 +48,11 @@ __all__ = [
     "check",
     "compare",
     "cost",
+    "latency_model",
     "load",
     "load_plugin",
+    "measure_latency",
+    "measure_memory",
     "pick",
     "plan",
     "presets",
@@ -55,6 +64,8 @@ __all__ = [
 _LAZY = {
     "Architecture": "ressearch.networks.architecture",
     "Cost": "ressearch.networks.cost",
+    "Latency": "ressearch.networks.latency",
+    "LatencyModel": "ressearch.networks.latency_model",
     "RessearchError": "ressearch.errors",
     "SearchSpace": "ressearch.spaces.space",
     "Study": "ressearch.search.study",
@@ -62,8 +73,11 @@ _LAZY = {
     "check": "ressearch.search.estimate",
     "compare": "ressearch.reporting",
     "cost": "ressearch.networks.cost",
+    "latency_model": "ressearch.networks.latency_model",
     "load": "ressearch.results",
     "load_plugin": "ressearch.plugins",
+    "measure_latency": "ressearch.networks.latency",
+    "measure_memory": "ressearch.networks.memory",
     "pick": "ressearch.picking.pick",
     "plan": "ressearch.networks.plan",
     "presets": "ressearch.networks.presets",

@@ -110,6 +110,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def format_milliseconds(seconds: float) -> str:
+    """Write a short time in milliseconds, in three digits: 0.0023614 is ``2.36 ms``, 12.5 is ``12500 ms``."""
+    return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{1e3 * seconds:.0f} ms"
+
+
 def listed(names: list[str]) -> str:
     """Return names as a sentence lists them: «a», «a and b», «a, b and c»."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

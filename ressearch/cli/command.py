@@ -28,6 +28,10 @@ COMMANDS = {
     ),
     "data": Stated("ressearch.cli.data:data_group", "List, describe and fetch data sets."),
     "export": Stated("ressearch.cli.results:export", "Train the picked network once more and write it to a file."),
+    "latency": Stated(
+        "ressearch.cli.latency:latency_command",
+        "Measure how long a network takes here: a preset, a name, or a JSON file.",
+    ),
     "list": Stated("ressearch.cli.listing:list_command", "List what a study may name: blocks, skips, samplers, ..."),
     "pick": Stated(
         "ressearch.cli.results:pick",

@@ -36,7 +36,7 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, b
         from ressearch.networks.cost import cost
         from ressearch.networks.presets import PRESETS, published_input
 
-    architecture = _read_network(network)
+    architecture = read_network(network)
     shape = input_shape or (published_input(network) if network in PRESETS else (3, 32, 32))
     price = cost(architecture, shape, classes)
     memory = price.training_memory(batch_size)
@@ -86,7 +86,7 @@ def show(
         from ressearch.networks.cost import breakdown, cost
         from ressearch.networks.presets import PRESETS, published_input
 
-    architecture = _read_network(network)
+    architecture = read_network(network)
     shape = input_shape or (published_input(network) if network in PRESETS else (3, 32, 32))
     rows = breakdown(architecture, shape, classes)
     title = network if network in PRESETS else architecture.name
@@ -174,7 +174,7 @@ def presets_command(as_json: bool) -> None:
     console().print(table)
 
 
-def _read_network(network: str) -> Architecture:
+def read_network(network: str) -> Architecture:
     """Return the architecture of a preset, a name, or a JSON file."""
     from ressearch.networks.architecture import Architecture
 
@@ -192,4 +192,4 @@ def _read_network(network: str) -> Architecture:
         raise ArchitectureError(f"{network}: {error}") from None
 
 
-__all__ = ["cost_command", "presets_command", "show"]
+__all__ = ["cost_command", "presets_command", "read_network", "show"]

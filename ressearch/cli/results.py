@@ -154,7 +154,19 @@ def pick(
     )
     beyond = None
     if len(directories) == 1 and (predicted or (predicted is None and _can_predict(directories[0], bounds))):
-        beyond = _predicted(directories[0], count, bounds, dtype, by, candidates, allow_plugins)
+        with signals.ending_at_once():
+            from ressearch.picking.prediction import CANDIDATES, predict
+        beyond = predict(
+            directories[0],
+            count,
+            by=by,
+            candidates=candidates or CANDIDATES,
+            dtype=dtype,
+            batch_size=batch_size,
+            threads=threads,
+            allow_plugins=allow_plugins,
+            **bounds,
+        )
     if as_json:
         told = found.to_dict()
         told = told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]}
@@ -176,25 +188,11 @@ def pick(
 
 
 def _can_predict(directory: str, bounds: dict[str, Any]) -> bool:
+    """Return whether predicting takes no longer than seconds, and can be done."""
     from ressearch.picking.prediction import predicts
     from ressearch.results import load
 
-    return bounds.get("max_train_time") is None and predicts(load(directory))
-
-
-def _predicted(
-    directory: str,
-    count: int,
-    bounds: dict[str, Any],
-    dtype: str,
-    by: str,
-    candidates: int | None,
-    allow_plugins: bool,
-) -> Any:
-    from ressearch.picking.prediction import CANDIDATES, predict
-
-    looked_at = candidates or CANDIDATES
-    return predict(directory, count, by=by, candidates=looked_at, dtype=dtype, allow_plugins=allow_plugins, **bounds)
+    return bounds.get("max_train_time") is bounds.get("max_latency") is None and predicts(load(directory))
 
 
 def _say_predicted(found: Any) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import torch
 
 from ressearch.errors import ArchitectureError, BudgetError
 from ressearch.limits import LARGEST_SIDE, short
 from ressearch.networks.architecture import Architecture
-from ressearch.networks.build import build
 from ressearch.networks.layers import Cost
 from ressearch.networks.plan import plan
 from ressearch.shapes import MODALITIES, Shape
 from ressearch.units import format_count, parse_count, parse_size
 
-__all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost", "measure_latency"]
+__all__ = ["Budget", "Cost", "PartCost", "breakdown", "cost"]
 
 
 def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_classes: int | None = None) -> Cost:
@@ -116,40 +111,6 @@ def check_input(architecture: Architecture, shape: Shape) -> None:
 def input_channels(shape: Shape) -> int:
     """Return the channels of an input's shape (the features of vectors and sequences): `build`'s `in_channels`."""
     return shape[0] if len(shape) == 3 else shape[-1]
-
-
-def measure_latency(
-    architecture: Architecture,
-    input_shape: Shape,
-    num_classes: int | None = None,
-    batch_size: int = 1,
-    device: torch.device | str = "cpu",
-    repeats: int = 10,
-) -> float:
-    """Return the least time of a forward pass in evaluation mode, in seconds, measured on this machine.
-
-    Args:
-        architecture: the network, built with random weights.
-        input_shape: one input's, as in `cost`.
-        num_classes: outputs; None as in `ressearch.build`.
-        batch_size: inputs at once.
-        device: where.
-        repeats: passes, after two that are not counted.
-    """
-    device = torch.device(device)
-    with torch.random.fork_rng():
-        network = build(architecture, input_channels(input_shape), num_classes).to(device).eval()
-    inputs = torch.zeros(batch_size, *input_shape, device=device)
-    least = math.inf
-    with torch.inference_mode():
-        for index in range(repeats + 2):
-            start = time.perf_counter()
-            network(inputs)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            if index >= 2:
-                least = min(least, time.perf_counter() - start)
-    return least
 
 
 SIZES = ("training_memory", "size")

@@ -271,19 +271,14 @@ class _Stopwatch:
         return self._known[id(one)]
 
     def _measured(self, one: Entrant) -> float:
-        import torch
-
-        from ressearch.networks.cost import measure_latency
+        from ressearch.networks.latency import measure_latency
 
         run = one.results.run
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
-        try:
-            return measure_latency(
-                one.record.architecture, tuple(run["input_shape"]), run["num_classes"], batch_size=self.batch_size
-            )
-        finally:
-            torch.set_num_threads(before)
+        shape, classes = tuple(run["input_shape"]), run["num_classes"]
+        found = measure_latency(
+            one.record.architecture, shape, classes, batch_size=self.batch_size, threads=self.threads
+        )
+        return found.median
 
 
 def _value(one: Entrant, name: str, limits: Limits, measure: Measure) -> float:

@@ -15,6 +15,8 @@ from ressearch import durable
 from ressearch.errors import BudgetError, SpaceError, StudyError, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
+from ressearch.networks.latency import measure_latency
+from ressearch.networks.latency_model import latency_model
 from ressearch.picking.field import Field
 from ressearch.picking.limits import Bounds, Limits, written
 from ressearch.picking.surrogate import LEAST_TRIALS, Prediction, Surrogate
@@ -118,8 +120,9 @@ def predict(
     by: str = "expected",
     candidates: int = CANDIDATES,
     dtype: str = "float32",
+    batch_size: int = 1,
+    threads: int | None = None,
     allow_plugins: bool = False,
-    measure: Callable[[Architecture, Results], float] | None = None,
     **bounds: Unpack[Bounds],
 ) -> Predictions:
     """Return the networks of a study's space, not trained to the end yet, that are predicted to be the best.
@@ -129,9 +132,9 @@ def predict(
         n: how many.
         by: ``expected`` accuracy, or the ``lower`` end of its interval, which guards against what is little known.
         candidates: how many networks of the space to look at: all of a smaller one, else so many at random.
-        dtype: as in `ressearch.picking.pick.picks`.
+        dtype, batch_size, threads: as in `ressearch.picking.pick.picks`. A limit on latency is kept by what a model of
+            this device predicts (`ressearch.latency_model`, fitted once, in two minutes); the picks are measured.
         allow_plugins: as in `ressearch.pick`.
-        measure: returns a network's latency in seconds, where that is limited.
         bounds: `ressearch.picking.limits.Bounds`; training time is not known of what was not trained.
 
     Raises:
@@ -149,19 +152,25 @@ def predict(
     recipe = recipe_of(_first_row(results))
     of_training = {key: getattr(recipe, key) for key in ("batch_size", "optimizer_states", "bytes_per_number")}
     limits = Limits.read(bounds, dtype, **of_training)
-    found = columns(_space(results), candidates, seed=0)
+    space = _space(results)
+    found = columns(space, candidates, seed=0)
     found = found[np.flatnonzero(found.within(limits.budget))]
+    most = limits.times.get("latency")
+    if most is not None:
+        model = latency_model(space, threads=threads, batch_size=batch_size)
+        found = found[np.flatnonzero(found.total(model.part) + model.overhead <= most * (1 + model.error.median))]
     prediction = surrogate.predict(found)
     order = _order(prediction, by)
     done = {one.record.name for one in Field.of([results])}
     picks = []
-    for row, architecture in _architectures(found, order, done, n if "latency" not in limits.times else _MEASURED):
+    shape, classes = tuple(results.run["input_shape"]), results.run["num_classes"]
+    for row, architecture in _architectures(found, order, done, n if most is None else _MEASURED):
         latency = None
-        if "latency" in limits.times:
-            latency = (measure or _measured)(architecture, results)
-            if latency > limits.times["latency"]:
+        if most is not None:
+            latency = measure_latency(architecture, shape, classes, batch_size=batch_size, threads=threads).median
+            if latency > most:
                 continue
-        price = cost(architecture, tuple(results.run["input_shape"]), results.run["num_classes"])
+        price = cost(architecture, shape, classes)
         mean, low, high = (float(one[row]) for one in prediction[:3])
         picks.append(Predicted(architecture, price, mean, low, high, latency))
         if len(picks) == n:
@@ -207,12 +216,6 @@ def _architectures(found: Any, order: np.ndarray, done: set[str], most: int) -> 
             yielded += 1
         if yielded == most:
             return
-
-
-def _measured(architecture: Architecture, results: Results) -> float:
-    from ressearch.networks.cost import measure_latency
-
-    return measure_latency(architecture, tuple(results.run["input_shape"]), results.run["num_classes"])
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,13 @@ def difference_curve(
     return axes
 
 
+_COST_LABELS = {
+    "macs": "MACs per input (FLOPs = 2 × MACs)",
+    "params": "parameters",
+    "latency": "latency of one input, seconds",
+}
+
+
 def cost_curve(
     trials: pd.DataFrame,
     *,
@@ -289,7 +296,7 @@ def cost_curve(
             )
             if "network" in group:
                 tag(marks, group["network"])
-    count_axis(axes, {"macs": "MACs per input (FLOPs = 2 × MACs)", "params": "parameters"}.get(x, x.replace("_", " ")))
+    count_axis(axes, _COST_LABELS.get(x, x.replace("_", " ")))
     if log_error:
         error_axis(axes)
     else:

@@ -212,6 +212,8 @@ def of_results(results: Results) -> Evidence:
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):
         networks[key] = trials[key].to_numpy()
+    if "latency" in trials and trials["latency"].notna().any():
+        networks["latency"] = trials["latency"].to_numpy()
     keys = [] if not described else [key for key in described[0] if key != "depth"]
     for key in keys:
         networks[key] = [one[key] for one in described]

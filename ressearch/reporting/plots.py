@@ -205,8 +205,8 @@ def _against(claim: Claim, choice: str) -> str:
 
 @figure("cost_accuracy")
 def cost_accuracy(evidence: Evidence) -> Plot | None:
-    """Validation accuracy against MACs and parameters, with the Pareto front."""
-    costs = [key for key in ("macs", "params") if _is_known(evidence, key)]
+    """Validation accuracy against MACs, parameters and, where it was measured, latency, with the Pareto front."""
+    costs = [key for key in ("macs", "params", "latency") if _is_known(evidence, key)]
     if not costs or len(evidence.networks) < 2:
         return None
     table, hue, palette = seeds_table(evidence), compared(evidence), palette_of(evidence)

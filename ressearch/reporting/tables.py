@@ -13,10 +13,11 @@ from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
+from ressearch.results.ranking import COSTS as COST_COLUMNS
 from ressearch.results.ranking import Objective, ranked_table
 from ressearch.results.status import Status
 from ressearch.statistics.intervals import hypervolume, mean_interval, pareto_front
-from ressearch.units import format_count
+from ressearch.units import format_count, format_milliseconds
 
 _LISTED = 50
 """Networks that the page lists; the table on disk has all."""
@@ -131,15 +132,16 @@ def front_table(results: Results) -> pd.DataFrame:
     cost = _cost_objective(results)
     done = results.phase("search").trials
     done = done[done["status"] == Status.COMPLETED]
-    if cost is None or done.empty:
+    if cost is None or done.empty or done[cost].isna().any():
         return pd.DataFrame()
     front = pareto_front(done, cost, "val_accuracy")
-    return front[["trial", "name", "depth", "params", "macs", "val_accuracy"]].reset_index(drop=True)
+    measured = ["latency"] if cost == "latency" else []
+    return front[["trial", "name", "depth", "params", "macs", *measured, "val_accuracy"]].reset_index(drop=True)
 
 
 def _cost_objective(results: Results) -> str | None:
     objectives = results.run["study"]["search"]["objective"]
-    return next((name for name in objectives if name in ("params", "macs", "activations")), None)
+    return next((name for name in objectives if name in COST_COLUMNS), None)
 
 
 def _front_note(results: Results, front: pd.DataFrame) -> str:
@@ -148,9 +150,10 @@ def _front_note(results: Results, front: pd.DataFrame) -> str:
     assert cost is not None
     dearest, chance = results.phase("search").trials[cost].max(), 1 / results.run["num_classes"]
     area = hypervolume(front[cost].tolist(), front["val_accuracy"].tolist(), dearest, chance)
+    said = format_milliseconds(dearest) if cost == "latency" else f"{format_count(dearest)} {cost}"
     return (
         f"Its hypervolume is {area / (dearest * (1 - chance)):.3f} of the most there could be, measured from chance "
-        f"({chance:.2f}) and the dearest network tried ({format_count(dearest)} {cost})."
+        f"({chance:.2f}) and the dearest network tried ({said})."
     )
 
 
@@ -294,6 +297,8 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     for column in shown.columns:
         if column in ("params", "macs", "activations", "macs_trained"):
             shown[column] = shown[column].map(lambda value: "–" if pd.isna(value) else format_count(value))
+        elif column == "latency":
+            shown[column] = shown[column].map(lambda value: "–" if pd.isna(value) else format_milliseconds(value))
         elif column in ("train_seconds", "device_seconds"):
             shown[column] = shown[column].map(lambda value: f"{value:.1f}")
         elif pd.api.types.is_float_dtype(shown[column]):

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
-OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", "params": "min", "macs": "min", "activations": "min"}
+COSTS = ("params", "macs", "activations", "latency")
+"""Columns of the trial table that say what a network costs; latency is known where a study asks for it."""
+
+OBJECTIVES = {"val_accuracy": "max", "val_loss": "min", **dict.fromkeys(COSTS, "min")}
 """What a search may optimise, and in which direction."""
 
 
@@ -178,6 +181,7 @@ def _numbers(value: Any) -> list[float]:
 
 
 __all__ = [
+    "COSTS",
     "OBJECTIVES",
     "Objective",
     "Ranking",

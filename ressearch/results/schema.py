@@ -50,6 +50,7 @@ TRIALS = pa.schema(
         ("params", pa.int64()),
         ("macs", pa.int64()),
         ("activations", pa.int64()),
+        ("latency", pa.float64()),
         ("epochs", pa.int64()),
         ("val_accuracy", pa.float64()),
         ("val_accuracy_std", pa.float64()),
@@ -81,14 +82,15 @@ TRIALS = pa.schema(
         ("recipe", pa.string()),
     ]
 )
-"""One row per trial. Accuracies are fractions, means over seeds at the last epoch run (`best_` at the best epoch);
-`test_` columns are the finalists' alone (`of_trial` is whom they repeat); `proposal` is the trial's number in the
-Optuna study, and `answers` what its sampler chose for each key of the space (JSON); `lr` is the peak learning rate,
-`engine` how the seeds were run, `grouped` (seeds as one network) and `channels_last` (memory layout) what a warm-up may
-have chosen of it; `train_seconds` sums the epochs of all seeds, `device_seconds` multiplies that by the trial's
-share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and backward passes as three
-forward ones. Then Architecture's fields: those that may be one number or one per stage are lists; `skip_options` and
-`recipe` are JSON."""
+"""One row per trial. `latency` is the median of a forward pass of one input, in seconds, measured where the trial ran;
+null unless the study bounds or optimises it. Accuracies are fractions, means over seeds at the last epoch run
+(`best_` at the best epoch); `test_` columns are the finalists' alone (`of_trial` is whom they repeat); `proposal` is
+the trial's number in the Optuna study, and `answers` what its sampler chose for each key of the space (JSON); `lr`
+is the peak learning rate, `engine` how the seeds were run, `grouped` (seeds as one network) and `channels_last`
+(memory layout) what a warm-up may have chosen of it; `train_seconds` sums the epochs of all seeds, `device_seconds`
+multiplies that by the trial's share of devices (its GPUs, else its CPU cores); `macs_trained` counts forward and
+backward passes as three forward ones. Then Architecture's fields: those that may be one number or one per stage are
+lists; `skip_options` and `recipe` are JSON."""
 
 CURVES = pa.schema(
     [

@@ -7,6 +7,7 @@ out, and its best networks are tried first instead, so that this study measures 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,10 @@ def _read(study: Study, drawing: Drawing, directory: str) -> Earlier:
                 recipe = study.recipe.with_lr(lr).model_dump(mode="json")
                 other = recipe_values(row)
                 is_comparable = is_same_data and _without_seeds(recipe) == _without_seeds(other)
-                values = [float(row[name]) for name in study.search.objective]
+                values = [row.get(name) for name in study.search.objective]
+                if any(value is None or math.isnan(value) for value in values):
+                    is_comparable, values = False, values[:1]  # it did not measure the latency that this one asks for
+                values = [float(value) for value in values]
                 known.append(Known(found, values, is_comparable, is_comparable and recipe == other))
     return Earlier(directory, len(done), known)
 

@@ -1,16 +1,36 @@
-"""Which networks are quick enough: the latency that a study bounds, measured once for each network."""
+"""The latency of a study's networks: measured once for each, with what a trial is given, and kept by device.
+
+A study that bounds or optimises latency measures each network before it is trained, for one input, with a trial's
+threads or on its GPU; other trials may run meanwhile, so a bound is met by the median of many passes.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 
-import torch
-
 from ressearch.networks.architecture import Architecture
-from ressearch.networks.cost import measure_latency
+from ressearch.networks.latency import measure_latency
 from ressearch.search.resources import trial_device
 from ressearch.search.study import Study
+
+
+def measures_latency(study: Study) -> bool:
+    """Return whether a study bounds latency, or optimises it: then each of its trials has one on record."""
+    return study.search.constraints.max_latency is not None or "latency" in study.search.objective
+
+
+def latency_of(study: Study, architecture: Architecture) -> float:
+    """Return the median seconds of a network for one input, with a trial's share of this machine."""
+    space, gpus = study.search_space, study.resources.gpus_per_trial
+    return measure_latency(
+        architecture,
+        space.input_shape,
+        space.num_classes,
+        device=trial_device(gpus),
+        threads=max(1, round(study.resources.cpus_per_trial)),
+        remember=True,
+    ).median
 
 
 def latency_filter(study: Study) -> Callable[[Architecture], bool]:
@@ -18,17 +38,9 @@ def latency_filter(study: Study) -> Callable[[Architecture], bool]:
     bound = study.search.constraints.max_latency
     if bound is None:
         return lambda architecture: True
-    space, threads = study.search_space, max(1, round(study.resources.cpus_per_trial))
-    device = trial_device(study.resources.gpus_per_trial)
 
     @functools.cache
     def is_quick(architecture: Architecture) -> bool:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            seconds = measure_latency(architecture, space.input_shape, space.num_classes, device=device)
-        finally:
-            torch.set_num_threads(before)
-        return 1000 * seconds <= bound
+        return 1000 * latency_of(study, architecture) <= bound
 
     return is_quick

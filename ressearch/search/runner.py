@@ -363,6 +363,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
     from ray import tune
     from ray.tune.stopper import CombinedStopper
 
+    from ressearch.search.latency import measures_latency
     from ressearch.search.ledger import Ledger
     from ressearch.search.recorder import Recorder
     from ressearch.search.sharing import share
@@ -383,6 +384,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
         time_limit=study.resources.trial_time_limit,
         is_final=phase.is_final,
         plugins=study.loaded_plugins,
+        measures_latency=measures_latency(study),
     )
     data = share(study.splits(), with_test=phase.is_final)
     trainable = tune.with_resources(

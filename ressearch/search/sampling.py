@@ -41,7 +41,7 @@ _NUMBER = "trial"
 """The attribute of an Optuna trial that holds its number in the study."""
 
 _DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
-_MEASURED = ("val_accuracy", "val_loss")
+_MEASURED = ("val_accuracy", "val_loss", "latency")
 _PRUNED = (Status.STOPPED, Status.DIVERGED)
 
 Row = Mapping[str, Any]

@@ -26,6 +26,7 @@ from ray import tune
 from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import PluginError, StudyError, first_line
 from ressearch.networks.architecture import Architecture
+from ressearch.networks.latency import measure_latency
 from ressearch.plugins import Plugin, load_shipped
 from ressearch.results.examples import Correct, pack
 from ressearch.results.status import Status
@@ -39,7 +40,7 @@ _GRACE = 10.0
 """Seconds past its time limit after which the process of a trial that hangs in an epoch ends itself."""
 
 
-HOW_IT_RAN = ("device", "engine", "grouped", "channels_last")
+HOW_IT_RAN = ("device", "engine", "grouped", "channels_last", "latency")
 """Columns of the trial table that come with each of a trial's reports."""
 
 
@@ -56,6 +57,7 @@ class TrialSpec:
         is_final: score the test part after the last epoch (finalists alone).
         gpus: what a trial reserves of GPUs; 0 trains on the CPU, whatever the machine has.
         plugins: what the process has to load to know the networks.
+        measures_latency: whether each network's latency is measured before it is trained.
     """
 
     recipe: Recipe
@@ -66,6 +68,7 @@ class TrialSpec:
     is_final: bool = False
     gpus: float = 0.0
     plugins: tuple[Plugin, ...] = ()
+    measures_latency: bool = False
 
     def checkpoint(self, trial: int) -> str | None:
         """Return the path (or URL) of a trial's checkpoint."""
@@ -152,6 +155,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in the same process."""
         self._engine: Engine | None = None
+        self._latency: float | None = None
         self._config = new_config
         self._recipe = self._spec.recipe.with_lr(new_config["lr"])
         self._note = ""
@@ -269,6 +273,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
     def _start(self) -> Engine:
         """Return the engine, at the trial's last checkpoint if it has one."""
         architecture = Architecture.from_dict(self._config["architecture"])
+        if self._spec.measures_latency:
+            self._latency = self._measure(architecture)
         arguments = architecture, self._splits, self._spec.classes
         state = None
         if self._checkpoint is not None and not self._note:
@@ -282,6 +288,17 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
         if self._note:
             self._recipe = self._recipe.model_copy(update={"replicates": "separate"})
         return Engine(*arguments, self._recipe, state)
+
+    def _measure(self, architecture: Architecture) -> float:
+        """Return the network's latency with this trial's share of the machine, in seconds."""
+        return measure_latency(
+            architecture,
+            self._splits.train.input_shape,
+            self._spec.classes,
+            device=self._device,
+            threads=self._spec.threads,
+            remember=True,
+        ).median
 
     def _test(self) -> Evaluation:
         """Score the test part, once, after the last epoch."""
@@ -307,11 +324,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
     def _where(self) -> dict[str, Any]:
         """Return where and how the trial runs: `HOW_IT_RAN`."""
         device = torch.cuda.get_device_name() if self._device.type == "cuda" else "cpu"
+        latency = {} if self._latency is None else {"latency": self._latency}
         if self._engine is None:
-            return {"device": device}
+            return {"device": device, **latency}
         grouped, channels_last = self._engine.choice
         engine = self._engine.description + self._note
-        return {"device": device, "engine": engine, "grouped": grouped, "channels_last": channels_last}
+        return {"device": device, "engine": engine, "grouped": grouped, "channels_last": channels_last, **latency}
 
     def _end(self, outcome: str, reason: str) -> dict[str, Any]:
         where = self._where()

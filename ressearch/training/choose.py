@@ -3,7 +3,7 @@
 A warm-up times a few steps on random weights and zeros, on a network with one block per stage of the same widths. It
 is held below a share of the time that its trial would train with the usual choice (grouped, channels-last); a trial too
 short for one takes that choice unmeasured. It is left only for one that is clearly faster. Another choice rounds
-otherwise, so a study puts down what was chosen (`Settle`); the machine remembers it (`ressearch.training.remembered`).
+otherwise, so a study puts down what was chosen (`Settle`); the machine remembers it (`ressearch.remembered`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ressearch.errors import ArchitectureError
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build_replicates
 from ressearch.networks.cost import cost, input_channels
+from ressearch.remembered import recall, remembered
 from ressearch.shapes import Shape
 from ressearch.training.recipe import Recipe
-from ressearch.training.remembered import recall, remembered
 
 MOST_SHARE = 0.05
 """The most that a warm-up may take, as a share of the time that its trial would train with the usual choice."""

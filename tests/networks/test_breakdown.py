@@ -1,17 +1,12 @@
-"""The table of a network's parts, its refusals of inputs, and its latency, against counts made by hand."""
+"""The table of a network's parts, its refusals of inputs, against counts made by hand."""
 
 from __future__ import annotations
 
-import time
-
 import pytest
-import torch
-from torch import Tensor, nn
 
 from ressearch import Architecture
 from ressearch.errors import ArchitectureError
-from ressearch.networks import cost as costs
-from ressearch.networks.cost import Cost, PartCost, breakdown, cost, input_channels, measure_latency
+from ressearch.networks.cost import Cost, PartCost, breakdown, cost, input_channels
 
 
 def test_the_table_of_a_basic_network_is_the_one_counted_by_hand() -> None:
@@ -105,66 +100,3 @@ def test_an_input_of_one_number_a_side_and_one_of_the_most_there_can_be_are_take
 
 def test_the_channels_of_an_input_are_first_for_images_and_last_for_others() -> None:
     assert [input_channels(shape) for shape in ((3, 8, 9), (5,), (7, 2))] == [3, 5, 2]
-
-
-class Recorder(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[tuple[int, ...], bool, bool]] = []
-
-    def forward(self, input: Tensor) -> Tensor:
-        self.seen.append((tuple(input.shape), self.training, torch.is_inference_mode_enabled()))
-        return input
-
-
-def test_latency_is_the_least_of_the_passes_after_the_first_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 1.0, 20.0, 23.0, 30.0, 31.5, 40.0, 45.0])
-    network, asked = Recorder(), []
-
-    def build(*arguments: object) -> nn.Module:
-        torch.rand(3)
-        asked.append(arguments)
-        return network
-
-    monkeypatch.setattr(costs, "build", build)
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    architecture = Architecture("transformer", (1,), (4,))
-    torch.manual_seed(1)
-    before = torch.random.get_rng_state()
-    assert measure_latency(architecture, (5, 2), 3, batch_size=4, repeats=3) == 1.5
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert next(clock, None) is None
-    assert asked == [(architecture, 2, 3)]
-    assert network.seen == [((4, 5, 2), False, True)] * 5
-
-
-def test_latency_is_of_one_input_ten_times_where_nobody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Recorder()
-    monkeypatch.setattr(costs, "build", lambda *arguments: network)
-    assert 0 < measure_latency(Architecture("mlp", (1,), (4,)), (5,)) < 10
-    assert [shape for shape, *_ in network.seen] == [(1, 5)] * 12
-
-
-def test_latency_builds_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Recorder()
-    monkeypatch.setattr(costs, "build", lambda *arguments: network)
-    devices: list[object] = []
-    monkeypatch.setattr(network, "to", lambda device: devices.append(device) or network)
-    inputs: list[str] = []
-    network.register_forward_hook(lambda module, args, out: inputs.append(args[0].device.type))
-    measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="meta", repeats=1)
-    assert devices == [torch.device("meta")]
-    assert inputs == ["meta"] * 3
-
-
-def test_latency_waits_for_the_gpu_after_each_pass_and_for_no_other_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, zeros = Recorder(), torch.zeros
-    waited: list[object] = []
-    monkeypatch.setattr(costs, "build", lambda *arguments: network)
-    monkeypatch.setattr(network, "to", lambda device: network)
-    monkeypatch.setattr(torch, "zeros", lambda *shape, device: zeros(*shape))  # this machine may have none
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    measure_latency(Architecture("mlp", (1,), (4,)), (5,), device="cuda:1", repeats=1)
-    assert waited == [torch.device("cuda:1")] * 3
-    measure_latency(Architecture("mlp", (1,), (4,)), (5,), repeats=1)
-    assert len(waited) == 3

@@ -18,13 +18,13 @@ import ressearch
 from ressearch import Architecture, Study, load, resume
 from ressearch.cli import main
 from ressearch.errors import StudyError
+from ressearch.remembered import remembered
 from ressearch.results.run_file import RUN_FILE
 from ressearch.results.store import JOURNAL
 from ressearch.search.choices import RETRIED, Choices, recorded
 from ressearch.search.trial import TrialSpec, TrialTrainable, to_arrays
 from ressearch.training import Recipe, choose
 from ressearch.training.choose import MOST_SHARE, Choice, Probe, probe
-from ressearch.training.remembered import remembered
 
 CPU = torch.device("cpu")
 TINY = Architecture(depths=(1, 1), widths=(4, 8))

@@ -369,9 +369,7 @@ def test_a_cluster_of_three_nodes_loses_one(tmp_path: Path) -> None:
 def test_networks_beyond_latency_or_memory_are_never_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     from ressearch.search import latency
 
-    monkeypatch.setattr(
-        latency, "measure_latency", lambda architecture, *_, **__: 0.001 if architecture.depth == 8 else 0.009
-    )
+    monkeypatch.setattr(latency, "latency_of", lambda _, architecture: 0.001 if architecture.depth == 8 else 0.009)
     for sampler in ("tpe", "grid"):
         space = {"depth": [8, 14], "width": [4, 6, 8]}
         bounded = study(space={"search": space}, search={"sampler": sampler, "constraints": {"max_latency": 2}})

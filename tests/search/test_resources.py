@@ -12,8 +12,9 @@ import torch
 from ressearch import Architecture, Study
 from ressearch.errors import ResourceError
 from ressearch.networks.cost import Cost
+from ressearch.networks.latency import Latency
 from ressearch.search import latency, memory, resources
-from ressearch.search.latency import latency_filter
+from ressearch.search.latency import latency_filter, measures_latency
 from ressearch.search.memory import machine_memory, price, require_fit
 from ressearch.search.resources import Slots, trial_device, trial_resources
 
@@ -198,23 +199,29 @@ def test_sizes_and_names_are_short() -> None:
 def test_latency_is_measured_once_a_network_on_the_trials_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[tuple[Any, ...]] = []
 
-    def measure(network: Architecture, shape: Any, classes: int, device: torch.device) -> float:
-        measured.append((network.depth, shape, classes, device.type, torch.get_num_threads()))
-        return {8: 0.0050, 14: 0.0051}[network.depth]
+    def measure(network: Architecture, shape: Any, classes: int, **how: Any) -> Latency:
+        measured.append((network.depth, shape, classes, how))
+        return latency_of_seconds({8: 0.0050, 14: 0.0051}[network.depth])
 
     monkeypatch.setattr(latency, "measure_latency", measure)
-    asked = study(search={"trials": 2, "constraints": {"max_latency": "5ms"}}, cpus_per_trial=1)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        is_quick = latency_filter(asked)
-        networks = {one.depth: one for one in asked.search_space.enumerate()}
-        assert [is_quick(networks[depth]) for depth in (8, 14, 8, 14)] == [True, False, True, False]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    assert measured == [(8, (1, 8, 8), 3, "cpu", 1), (14, (1, 8, 8), 3, "cpu", 1)]
+    asked = study(search={"trials": 2, "constraints": {"max_latency": "5ms"}}, cpus_per_trial=3)
+    is_quick = latency_filter(asked)
+    networks = {one.depth: one for one in asked.search_space.enumerate()}
+    assert [is_quick(networks[depth]) for depth in (8, 14, 8, 14)] == [True, False, True, False]
+    how = {"device": torch.device("cpu"), "threads": 3, "remember": True}
+    assert measured == [(8, (1, 8, 8), 3, how), (14, (1, 8, 8), 3, how)]
     assert latency_filter(study())(NETWORK)
+
+
+def test_latency_is_measured_where_a_study_bounds_or_optimises_it() -> None:
+    asked = {"trials": 2, "sampler": "random"}
+    assert measures_latency(study(search={**asked, "constraints": {"max_latency": "5ms"}}))
+    assert measures_latency(study(search={**asked, "objective": ["val_accuracy", "latency"]}))
+    assert not measures_latency(study(search={**asked, "objective": ["val_accuracy", "macs"]}))
+
+
+def latency_of_seconds(seconds: float) -> Latency:
+    return Latency(seconds, seconds, seconds, 1, 1, "cpu", 1, False)
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_advice_is_one_line_that_names_its_place() -> None:
 def test_a_point_that_is_too_slow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     from ressearch.search import latency
 
-    monkeypatch.setattr(latency, "measure_latency", lambda *given, **more: 1.0)
+    monkeypatch.setattr(latency, "latency_of", lambda *given: 1.0)
     (said,) = advised(points=[{"depth": 8, "width": 4}], constraints={"max_latency": "5ms"})
     assert said.startswith("study: search.points.0: ")
     assert said.endswith(" takes longer than max_latency and will not be trained")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -173,3 +174,27 @@ def test_why_a_step_is_not_captured_is_said() -> None:
     assert "gradient scaler" in str(why_not_captured(gpu, Recipe(precision="float16"), network))
     random = build(TINY.replace(skip="stochastic_depth"), 1, 3)
     assert why_not_captured(gpu, Recipe(), random) == "the network draws random numbers"
+
+
+def test_a_trial_tells_its_networks_latency_where_the_study_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ressearch.networks.latency import Latency
+    from ressearch.search import trial
+
+    asked: list[Any] = []
+
+    def measure(architecture: Architecture, *given: Any, **how: Any) -> Latency:
+        asked.append((architecture, given, how))
+        return Latency(0.0025, 0.002, 0.003, 5, 1, "cpu", 1, False)
+
+    monkeypatch.setattr(trial, "measure_latency", measure)
+    recipe = Recipe(epochs=2)
+    one = trainable(recipe)
+    assert "latency" not in one.step()
+    one._spec = dataclasses.replace(one._spec, measures_latency=True)
+    one.reset_config(one._config)
+    assert [one.step()["latency"], one.step()["latency"]] == [0.0025, 0.0025]
+    how = {"device": CPU, "threads": torch.get_num_threads(), "remember": True}
+    assert asked == [(TINY, ((1, 8, 8), 3), how)]
+    one._spec = dataclasses.replace(one._spec, measures_latency=False)
+    one.reset_config(one._config)
+    assert "latency" not in one.step()

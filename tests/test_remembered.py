@@ -16,9 +16,9 @@ import filelock
 import pytest
 import torch
 
+from ressearch import remembered as room
+from ressearch.remembered import recall, remembered
 from ressearch.training import memory
-from ressearch.training import remembered as room
-from ressearch.training.remembered import recall, remembered
 
 QUESTION = {"shape": "s", "threads": 2}
 
@@ -27,7 +27,7 @@ QUESTION = {"shape": "s", "threads": 2}
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "not" / "yet"
     monkeypatch.setenv("RESSEARCH_CACHE", str(directory))
-    monkeypatch.setattr(room, "_cpu_model", lambda: "a cpu")
+    monkeypatch.setattr(room, "cpu_model", lambda: "a cpu")
     return directory
 
 
@@ -81,7 +81,7 @@ def test_another_machine_measures_for_itself(other: str, cache: Path, monkeypatc
     assert remembered(QUESTION, lambda: 1) == 1
     with monkeypatch.context() as patch:
         if other == "cpu":
-            patch.setattr(room, "_cpu_model", lambda: "another cpu")
+            patch.setattr(room, "cpu_model", lambda: "another cpu")
         elif other == "cores":
             patch.setattr(os, "cpu_count", lambda: 4096)
         else:
@@ -190,7 +190,7 @@ def test_a_processor_is_named_as_linux_names_it_else_as_python_does(monkeypatch:
 
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "riscv")
-    model = room._cpu_model.__wrapped__
+    model = room.cpu_model.__wrapped__
     says("processor : 0\nmodel : 85\nmodel name\t: Xeon(R): 8 @ 2.0 \nmodel name\t: other\n")
     assert model() == "Xeon(R): 8 @ 2.0"
     for text in (None, "processor : 0\n"):

@@ -43,10 +43,18 @@ def remembered(question: dict[str, Any], measure: Callable[[], Any]) -> Any:
                 return answer
         answer = measure()
         if answer is not None:
-            with contextlib.suppress(OSError):
-                part = file.with_suffix(f".{os.getpid()}.part")
-                part.write_text(json.dumps({"question": question, "answer": answer}), encoding="utf-8")
-                part.replace(file)
+            keep(question, answer)
+    return answer
+
+
+def keep(question: dict[str, Any], answer: Any) -> Any:
+    """Remember an answer, in place of any that was given before, and return it."""
+    file = _file(question)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps({"question": question, "answer": answer}), encoding="utf-8")
+        part.replace(file)
     return answer
 
 
@@ -56,7 +64,7 @@ def recall(question: dict[str, Any]) -> Any:
 
 
 def _file(question: dict[str, Any]) -> Path:
-    machine = {"cpu": _cpu_model(), "cores": os.cpu_count(), "torch": torch.__version__}
+    machine = {"cpu": cpu_model(), "cores": os.cpu_count(), "torch": torch.__version__}
     key = json.dumps({**question, **machine}, sort_keys=True)
     return cache_directory() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
@@ -68,7 +76,7 @@ def _read(file: Path) -> Any:
 
 
 @functools.cache
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """Return the processor's model; a home directory may be shared by machines of several kinds."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
