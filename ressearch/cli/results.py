@@ -153,7 +153,7 @@ def pick(
         **bounds,
     )
     beyond = None
-    if len(directories) == 1 and (predicted or (predicted is None and _can_predict(directories[0], bounds))):
+    if len(directories) == 1 and (predicted or (predicted is None and _can_predict(found.studies[0], bounds))):
         with signals.ending_at_once():
             from ressearch.picking.prediction import CANDIDATES, predict
         beyond = predict(
@@ -187,12 +187,11 @@ def pick(
         _verified(directories[0], beyond, verify, allow_plugins, lambda one: say(str(one)))
 
 
-def _can_predict(directory: str, bounds: dict[str, Any]) -> bool:
+def _can_predict(study: Any, bounds: dict[str, Any]) -> bool:
     """Return whether predicting takes no longer than seconds, and can be done."""
     from ressearch.picking.prediction import predicts
-    from ressearch.results import load
 
-    return bounds.get("max_train_time") is bounds.get("max_latency") is None and predicts(load(directory))
+    return bounds.get("max_train_time") is bounds.get("max_latency") is None and predicts(study)
 
 
 def _say_predicted(found: Any) -> None:

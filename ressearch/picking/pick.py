@@ -15,7 +15,7 @@ from ressearch.picking.field import Entrant, Field
 from ressearch.picking.limits import TIMED, Bounds, Limits, written
 from ressearch.plugins import require_networks
 from ressearch.results.status import Status
-from ressearch.results.store import load
+from ressearch.results.store import Results, load
 from ressearch.search.recorded import recipe_values
 from ressearch.units import format_count, format_seconds, listed
 
@@ -149,11 +149,13 @@ class Picked:
         picks: the best first.
         unfinished: networks within the limits that were not trained to the end, the most accurate so far first.
         limits: which.
+        studies: what was chosen from.
     """
 
     picks: tuple[Pick, ...]
     unfinished: tuple[Unfinished, ...]
     limits: Limits
+    studies: tuple[Results, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready values."""
@@ -251,7 +253,7 @@ def picks(
     if cheaper is not None:
         other = _pick(field, cheaper, fits, limits, timed)
         chosen[0] = Pick(**{**vars(chosen[0]), "cheaper": other})
-    return Picked(tuple(chosen), _unfinished(field, limits, timed), limits)
+    return Picked(tuple(chosen), _unfinished(field, limits, timed), limits, tuple(studies))
 
 
 _MOST_MEASURED = 20

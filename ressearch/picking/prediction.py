@@ -110,7 +110,8 @@ class Predictions:
 def predicts(results: Results) -> bool:
     """Return whether a study's networks can be predicted from: it searched a space, with 30 trials or more."""
     trained = results.trials[results.trials["epochs"] > 0]
-    return results.run["study"]["space"]["search"] is not None and len(trained) >= LEAST_TRIALS
+    searched = results.run.get("study", {}).get("space", {}).get("search")
+    return searched is not None and len(trained) >= LEAST_TRIALS
 
 
 def predict(
@@ -177,8 +178,9 @@ def predict(
             break
     if not picks:
         raise BudgetError(
-            f"{directory}: of {counted(len(found), 'network')} of the space within {limits}, none can be predicted: "
-            f"{prediction.refused} are unlike all that were trained"
+            f"{directory}: of {counted(len(found), 'network')} of the space within the limits ({limits}) none is left: "
+            f"{prediction.refused} are unlike all that were trained, the others were trained"
+            + (" or are too slow" if most is not None else "")
         )
     return Predictions(tuple(picks), len(found), prediction.refused, surrogate)
 
