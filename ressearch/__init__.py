@@ -1,9 +1,10 @@
 """ressearch: neural-architecture search and depth scaling for residual networks.
 
 Most users need nothing else. `Architecture` describes a network; `plan` lays it out, `cost` counts what it costs and
-`build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole space. `SearchSpace` describes many networks. `Study` describes a study, `check` says what it
-would do, `run` does it and `resume` continues one that was interrupted; `load`, `report` and `pick` read its results.
-`load_plugin` brings blocks, skips, data sets, … of your own.
+`build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole
+space. `SearchSpace` describes many networks. `Study` describes a study, `check` says what it would do, `run` does it
+and `resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `load_plugin` brings
+blocks, skips, data sets, … of your own.
 
 Importing the package is cheap: torch, Ray, pandas and seaborn are imported when a name that needs them is first used.
 """
