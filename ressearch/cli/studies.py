@@ -18,7 +18,7 @@ from ressearch.cli.options import (
     with_plugins,
 )
 from ressearch.cli.output import console, format_duration, print_json, say
-from ressearch.units import format_count
+from ressearch.units import format_count, format_milliseconds
 
 
 @click.command()
@@ -183,6 +183,8 @@ def status(directory: str, as_json: bool) -> None:
     say("trials     " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "none yet"))
     if best is not None:
         by = "" if objective.column == "val_accuracy" else f", {objective.words} {best[objective.column]:.4g}"
+        if (latency := best.get("latency")) is not None and latency > 0:  # NaN where the study did not ask for it
+            by += f", {format_milliseconds(latency)}"
         say(f"best       {best['val_accuracy']:.4f} {best['name']}{by}")
     for _, row in trials[trials["status"].isin(["failed", "diverged"])].head(5).iterrows():
         say(f"{row['status']:<10} trial {row['trial']}: {row['reason']}")

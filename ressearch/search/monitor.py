@@ -20,7 +20,7 @@ from ressearch.results.ranking import finals_of, ranked
 from ressearch.results.schema import PHASES, is_open
 from ressearch.results.status import Status
 from ressearch.search.recorded import recipe_values
-from ressearch.units import format_count
+from ressearch.units import format_count, format_milliseconds
 
 if TYPE_CHECKING:
     from ressearch.search.study import Study
@@ -151,7 +151,8 @@ class PlainMonitor(Monitor):
 
 def describe(row: Row) -> str:
     """Return one line on a trial that ended: its name, cost, fate and score."""
-    text = f"{row['name']} ({format_count(row['params'])} params): {row['status']}"
+    latency = f", {format_milliseconds(row['latency'])}" if row.get("latency") is not None else ""
+    text = f"{row['name']} ({format_count(row['params'])} params{latency}): {row['status']}"
     if row["status"] not in (Status.COMPLETED, Status.RUNNING) and row["reason"]:
         text += f" ({row['reason']})"
     if row["val_accuracy"] is not None:

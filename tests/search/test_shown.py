@@ -74,6 +74,7 @@ def said_by(rows: list[dict[str, Any]], at_once: int = 2, **search: Any) -> tupl
 SCORE = "val_accuracy 0.5000 (sd 0.1000 over 2 seeds)"
 DESCRIBED = [
     ({}, f"net-0 (1.23k params): completed, {SCORE}, 10 epochs, 1.2 s"),
+    ({"latency": 0.0025}, f"net-0 (1.23k params, 2.5 ms): completed, {SCORE}, 10 epochs, 1.2 s"),
     ({"reason": "not said"}, f"net-0 (1.23k params): completed, {SCORE}, 10 epochs, 1.2 s"),
     (
         {"status": "running", "reason": "not said", "epochs": 4},
