@@ -28,7 +28,7 @@ class BudgetPick:
         until: the cost of the next network; None where there is none.
         name, trial, directory: the pick.
         val_accuracy: its mean over seeds.
-        estimate: its accuracy without the luck of the choice; None where nothing says what is chance.
+        estimate: its accuracy given all networks; None where nothing says what is chance.
         candidates: how many networks the budget allows.
         probability: that the pick is the best of them.
         low, high: within which the accuracy of the best of them lies with 90 % probability.
