@@ -1,10 +1,10 @@
 """ressearch: neural-architecture search and depth scaling for residual networks.
 
 Most users need nothing else. `Architecture` describes a network; `plan` lays it out, `cost` counts what it costs and
-`build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole
-space. `SearchSpace` describes many networks. `Study` describes a study, `check` says what it would do, `run` does it
-and `resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `load_plugin` brings
-blocks, skips, data sets, … of your own.
+`build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole space.
+`SearchSpace` describes many networks. `Study` describes a study, `check` says what it would do, `run` does it and
+`resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `load_plugin` brings blocks,
+skips, data sets, … of your own.
 
 Importing the package is cheap: torch, Ray, pandas and seaborn are imported when a name that needs them is first used.
 """
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ressearch.networks.memory import measure_memory
     from ressearch.networks.plan import plan
     from ressearch.networks.presets import presets
+    from ressearch.picking.pick import pick
     from ressearch.plugins import load_plugin
     from ressearch.reporting import compare, report
     from ressearch.results import load
-    from ressearch.results.picking import pick
     from ressearch.search.estimate import check
     from ressearch.search.runner import resume, run
     from ressearch.search.study import Study
@@ -78,7 +78,7 @@ _LAZY = {
     "load_plugin": "ressearch.plugins",
     "measure_latency": "ressearch.networks.latency",
     "measure_memory": "ressearch.networks.memory",
-    "pick": "ressearch.results.picking",
+    "pick": "ressearch.picking.pick",
     "plan": "ressearch.networks.plan",
     "presets": "ressearch.networks.presets",
     "report": "ressearch.reporting",

@@ -97,6 +97,19 @@ def format_count(count: float) -> str:
     return f"{count:.3g}" if count != int(count) else str(int(count))
 
 
+def format_seconds(seconds: float) -> str:
+    """Write a time in three digits with its unit: 0.00123 is ``1.23ms``, 90 is ``1.5min``."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= 0.9995 * size:
+            return f"{seconds / size:.3g}{unit}" if seconds < 999.5 * size else f"{seconds / size:.0f}{unit}"
+    return f"{seconds * 1e6:.3g}us"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count and what is counted: «1 network», «2 networks»."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def format_milliseconds(seconds: float) -> str:
     """Write a short time in milliseconds, in three digits: 0.0023614 is ``2.36 ms``, 12.5 is ``12500 ms``."""
     return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{1e3 * seconds:.0f} ms"

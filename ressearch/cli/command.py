@@ -33,7 +33,10 @@ COMMANDS = {
         "Measure how long a network takes here: a preset, a name, or a JSON file.",
     ),
     "list": Stated("ressearch.cli.listing:list_command", "List what a study may name: blocks, skips, samplers, ..."),
-    "pick": Stated("ressearch.cli.results:pick", "Choose the best network of a study within a budget."),
+    "pick": Stated(
+        "ressearch.cli.results:pick",
+        "Choose the best network within limits, from one study or several.",
+    ),
     "presets": Stated(
         "ressearch.cli.networks:presets_command",
         "List the published networks with what they cost on their own data.",

@@ -82,8 +82,12 @@ with_classes = click.option(
 
 
 def with_budget(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the three bounds on cost."""
+    """Give a command the bounds on what a network may cost."""
     for option in (
+        click.option("--max-latency", metavar="TIME", help="Longest forward pass, measured here, such as 2ms."),
+        click.option("--max-train-time", metavar="TIME", help="Longest training of one seed, such as 30m."),
+        click.option("--max-training-memory", metavar="SIZE", help="Least memory to train in, such as 2G."),
+        click.option("--max-size", metavar="SIZE", help="Most bytes of weights, such as 1MB."),
         click.option("--max-activations", type=Count(), help="Most activations an input."),
         click.option("--max-macs", type=Count(), help="Most multiply-accumulates an input, such as 4M."),
         click.option("--max-params", type=Count(), help="Most parameters, such as 300k."),

@@ -8,10 +8,19 @@ from typing import Any
 import click
 
 from ressearch import signals
-from ressearch.cli.options import InputShape, require_free, with_allowed_plugins, with_budget, with_force, with_json
-from ressearch.cli.output import print_json, say
+from ressearch.cli.options import (
+    Count,
+    InputShape,
+    require_free,
+    with_allowed_plugins,
+    with_budget,
+    with_force,
+    with_json,
+)
+from ressearch.cli.output import console, make_table, print_json, say
 from ressearch.errors import RessearchError
 from ressearch.shapes import Shape
+from ressearch.units import counted
 
 _with_renaming = click.option(
     "--map",
@@ -91,31 +100,166 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("directory")
+@click.argument("directories", metavar="DIRECTORY...", nargs=-1, required=True)
 @with_budget
+@click.option("--dtype", default="float32", show_default=True, help="Of the weights, for --max-size: or float16.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs, for latency.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads, for latency [as torch takes].")
+@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True, help="How many networks.")
+@click.option(
+    "--predict/--no-predict",
+    "predicted",
+    default=None,
+    help="Networks of the whole space too, by what is predicted of them [where 30 trials of a search say enough].",
+)
+@click.option("--by", default="expected", show_default=True, help="Rank what is predicted by this, or lower: its end.")
+@click.option("--candidates", type=Count(), help="Networks of the space to look at [200k].")
+@click.option("--verify", is_flag=True, help="Train the predicted picks on fresh seeds; kept in the directory.")
+@click.option("--every", metavar="COST", help="Every budget at once, of params, macs, activations or train_time.")
 @with_allowed_plugins
 @with_json
 def pick(
-    directory: str,
-    max_params: int | None,
-    max_macs: int | None,
-    max_activations: int | None,
+    directories: tuple[str, ...],
+    dtype: str,
+    batch_size: int,
+    threads: int | None,
+    count: int,
+    predicted: bool | None,
+    by: str,
+    candidates: int | None,
+    verify: bool,
+    every: str | None,
     allow_plugins: bool,
     as_json: bool,
+    **bounds: Any,
 ) -> None:
-    """Choose the best network of a study within a budget."""
-    with signals.ending_at_once():  # imports take seconds
-        from ressearch.results.picking import pick as pick_network
-
-    chosen = pick_network(directory, max_params, max_macs, max_activations, allow_plugins)
-    if as_json:
-        print_json(chosen.to_dict())
+    """Choose the best network within limits, from one study or several."""
+    if every is not None:
+        given = [f"--{key.replace('_', '-')}" for key, bound in bounds.items() if bound is not None]
+        if given:
+            raise RessearchError(f"--every is every budget at once: it takes no {given[0]}")
+        _say_every(directories, every, as_json)
         return
-    say(f"picked from {chosen.candidates} fully trained networks, trial {chosen.trial}:")
-    say(str(chosen))
-    if chosen.cheaper is not None:
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.picking.pick import picks
+
+    found = picks(
+        directories,
+        count,
+        dtype=dtype,
+        batch_size=batch_size,
+        threads=threads,
+        allow_plugins=allow_plugins,
+        **bounds,
+    )
+    beyond = None
+    if len(directories) == 1 and (predicted or (predicted is None and _can_predict(found.studies[0], bounds))):
+        with signals.ending_at_once():
+            from ressearch.picking.prediction import CANDIDATES, predict
+        beyond = predict(
+            directories[0],
+            count,
+            by=by,
+            candidates=candidates or CANDIDATES,
+            dtype=dtype,
+            batch_size=batch_size,
+            threads=threads,
+            allow_plugins=allow_plugins,
+            **bounds,
+        )
+    if as_json:
+        told = found.to_dict()
+        told = told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]}
+        checked = _verified(directories[0], beyond, verify, allow_plugins, lambda one: None)
+        print_json(told if beyond is None else {**told, "predicted": {**beyond.to_dict(), "verified": checked}})
+        return
+    first = found.picks[0]
+    for number, one in enumerate(found.picks, start=1):
+        place = f"{number}. " if count > 1 else ""
+        of_study = f" of {one.directory}" if len(directories) > 1 else ""
+        networks = f"from {counted(first.candidates, 'fully trained network')}, " if number == 1 else ""
+        say(f"{place}picked {networks}trial {one.trial}{of_study}:")
+        say(str(one))
+    _say_alike(first)
+    _say_unfinished(found.unfinished)
+    if beyond is not None:
+        _say_predicted(beyond)
+        _verified(directories[0], beyond, verify, allow_plugins, lambda one: say(str(one)))
+
+
+def _can_predict(study: Any, bounds: dict[str, Any]) -> bool:
+    """Return whether predicting takes no longer than seconds, and can be done."""
+    from ressearch.picking.prediction import predicts
+
+    return bounds.get("max_train_time") is bounds.get("max_latency") is None and predicts(study)
+
+
+def _say_predicted(found: Any) -> None:
+    say(f"\nof {counted(found.looked_at, 'network')} of the space within the limits, not trained to the end:")
+    for one in found.picks:
+        say(str(one))
+    if found.beyond:
+        say(f"{counted(found.beyond, 'network')} were left out, being unlike all that were trained")
+    say(str(found.surrogate))
+
+
+def _verified(directory: str, found: Any, is_asked: bool, allow_plugins: bool, told: Any) -> list[dict[str, Any]]:
+    if not is_asked or found is None:
+        return []
+    from dataclasses import asdict
+
+    from ressearch.picking.prediction import verify
+
+    return [
+        {**asdict(one), "holds": one.holds}
+        for one in verify(directory, found.picks, allow_plugins=allow_plugins, told=told)
+    ]
+
+
+def _say_every(directories: tuple[str, ...], axis: str, as_json: bool) -> None:
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.picking.frontier import every_budget
+
+    found = every_budget(directories, axis)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    from ressearch.picking.limits import written
+
+    numbers = ("accuracy", "best", "tied")
+    table = make_table(f"{axis} from", "pick", *numbers, numbers=numbers, wrapped=("pick",))
+    last = None
+    for one in found.picks:
+        if (one.name, one.trial, one.directory) != last:
+            accuracy = one.val_accuracy if one.estimate is None else one.estimate
+            best = "" if one.probability is None else f"{one.probability:.0%}"
+            tied = "" if one.probability is None else str(len(one.tied))
+            table.add_row(written(axis, one.budget), one.name, f"{accuracy:.4f}", best, tied)
+        last = one.name, one.trial, one.directory
+    console().print(table)
+    for standing in found.presets:
+        beaten = (
+            "nothing cheaper or equal is better" if standing.pick == standing.name else f"{standing.pick} is better"
+        )
+        say(f"{standing.preset} ({written(axis, standing.cost)}, {standing.val_accuracy:.4f}): {beaten}")
+
+
+def _say_alike(pick: Any) -> None:
+    if len(pick.tied) > 1:
+        say(f"these seeds cannot tell it from {counted(len(pick.tied) - 1, 'other network')} within the limits")
+    if pick.cheaper is not None:
         say("within one standard error of it, for fewer MACs:")
-        say(str(chosen.cheaper))
+        say(str(pick.cheaper))
+
+
+def _say_unfinished(unfinished: Any, most: int = 3) -> None:
+    if unfinished:
+        were = "was" if len(unfinished) == 1 else "were"
+        say(f"{counted(len(unfinished), 'more network')} within the limits {were} not trained to the end:")
+        for one in unfinished[:most]:
+            say(f"  {one}")
+        if len(unfinished) > most:
+            say(f"  and {counted(len(unfinished) - most, 'other')} (--json lists them)")
 
 
 @click.command()
@@ -129,16 +273,14 @@ def export(
     directory: str,
     out: Path,
     trial: int | None,
-    max_params: int | None,
-    max_macs: int | None,
-    max_activations: int | None,
     force: bool,
     allow_plugins: bool,
+    **bounds: Any,
 ) -> None:
     """Train the picked network once more and write it to a file."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch import export as exporting
-        from ressearch.results.picking import pick as pick_network
+        from ressearch.picking.pick import pick as pick_network
 
     exporting.require_format(out)
     if not out.parent.is_dir():
@@ -146,7 +288,7 @@ def export(
     require_free(out, force)
     exporting.require_writable(out)
     if trial is None:
-        trial = pick_network(directory, max_params, max_macs, max_activations, allow_plugins).trial
+        trial = pick_network(directory, allow_plugins=allow_plugins, **bounds).trial
     classifier, accuracy = exporting.train(directory, trial, allow_plugins)
     exporting.save(classifier, out)
     inputs = (

@@ -36,7 +36,7 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
         855770
     """
     shape = tuple(input_shape)
-    _check_input(architecture, shape)
+    check_input(architecture, shape)
     params = macs = activations = saved = 0
     for part, count in plan(architecture, input_channels(shape), num_classes).parts:
         one, shape = part.trace(shape)
@@ -71,7 +71,7 @@ def breakdown(
     Arguments and errors as in `cost`.
     """
     shape = tuple(input_shape)
-    _check_input(architecture, shape)
+    check_input(architecture, shape)
     planned = plan(architecture, input_channels(shape), num_classes)
     rows: list[PartCost] = []
 
@@ -94,7 +94,8 @@ def breakdown(
     return rows
 
 
-def _check_input(architecture: Architecture, shape: Shape) -> None:
+def check_input(architecture: Architecture, shape: Shape) -> None:
+    """Raise ArchitectureError if `shape` is not one input's of the architecture's kind: an image's, a vector's, …"""
     axes = MODALITIES[architecture.modality]
     if len(shape) == len(axes) and all(type(side) is int and side > 0 for side in shape):
         if max(shape) > LARGEST_SIDE:
@@ -112,6 +113,12 @@ def input_channels(shape: Shape) -> int:
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
+SIZES = ("training_memory", "size")
+"""Bounds that are bytes."""
+
+_BOUNDED = ("params", "macs", "activations", *SIZES)
+
+
 @dataclass(frozen=True)
 class Budget:
     """Upper bounds on cost; None is no bound.
@@ -119,7 +126,10 @@ class Budget:
     Attributes:
         max_params, max_macs, max_activations: of `Cost`; a number, or a text such as ``20k`` or ``40M``.
         max_training_memory: bytes (or ``2G``) of `Cost.training_memory` with the numbers below.
+        max_size: bytes (or ``1MB``) of the parameters, each in `bytes_per_weight`. Batch norm's running statistics are
+            not counted.
         batch_size, optimizer_states, bytes_per_number: as `Cost.training_memory` takes them.
+        bytes_per_weight: of a parameter on disk: 4 for float32, 2 for float16 and bfloat16.
 
     Raises:
         BudgetError: a bound is no count.
@@ -133,16 +143,18 @@ class Budget:
     max_macs: int | str | None = None
     max_activations: int | str | None = None
     max_training_memory: int | str | None = None
+    max_size: int | str | None = None
     batch_size: int = 64
     optimizer_states: int = 1
     bytes_per_number: int = 4
+    bytes_per_weight: int = 4
 
     def __post_init__(self) -> None:
-        for key in ("max_params", "max_macs", "max_activations", "max_training_memory"):
+        for key in (f"max_{field}" for field in _BOUNDED):
             if (bound := getattr(self, key)) is None:
                 continue
             try:
-                parsed = parse_size(bound) if key == "max_training_memory" else parse_count(bound)
+                parsed = parse_size(bound) if key.removeprefix("max_") in SIZES else parse_count(bound)
             except ValueError as error:
                 raise BudgetError(f"{key}: {error}") from None
             object.__setattr__(self, key, parsed)
@@ -150,19 +162,22 @@ class Budget:
     @property
     def bounds(self) -> dict[str, int]:
         """The bounds that are set, by the name of the cost they bound."""
-        fields = ("params", "macs", "activations", "training_memory")
-        every = {field: getattr(self, f"max_{field}") for field in fields}
+        every = {field: getattr(self, f"max_{field}") for field in _BOUNDED}
         return {field: bound for field, bound in every.items() if bound is not None}
 
     def value(self, cost: Cost, field: str) -> int:
-        """Return one figure of a cost, by the name of a bound."""
+        """Return one figure of a cost, by the name of a bound; of a cost of columns, a column."""
+        if field == "size":
+            return cost.params * self.bytes_per_weight
         if field == "training_memory":
             return cost.training_memory(self.batch_size, self.optimizer_states, self.bytes_per_number)
-        return int(getattr(cost, field))
+        figure: int = getattr(cost, field)
+        return figure
 
     def allows(self, cost: Cost) -> bool:
         """Return whether `cost` is within every bound."""
         return all(self.value(cost, field) <= bound for field, bound in self.bounds.items())
 
     def __str__(self) -> str:
-        return ", ".join(f"{field} <= {format_count(bound)}" for field, bound in self.bounds.items()) or "no bound"
+        bounds = (f"{field} <= {format_count(bound)}{'B' * (field in SIZES)}" for field, bound in self.bounds.items())
+        return ", ".join(bounds) or "no bound"

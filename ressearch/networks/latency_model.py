@@ -72,8 +72,13 @@ class HeldOut(NamedTuple):
 class Samples(Protocol):
     """What a model is fitted to, such as a `ressearch.SearchSpace`."""
 
-    input_shape: Shape
-    num_classes: int | None
+    @property
+    def input_shape(self) -> Shape:
+        """One input's, without the batch."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Outputs; None as in `ressearch.build`."""
 
     def sample(self, n: int, seed: int = 0) -> list[Architecture]:
         """Draw networks at random."""

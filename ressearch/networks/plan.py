@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ressearch.errors import ArchitectureError
 from ressearch.limits import short
-from ressearch.networks.architecture import Architecture
+from ressearch.networks.architecture import Architecture, Entry
 from ressearch.networks.blocks import BlockSpec, branches_of, get_block
 from ressearch.networks.layers import (
     Activation,
@@ -145,6 +145,13 @@ class Stage(NamedTuple):
         for block in self.blocks:
             yield from block.units
 
+    @property
+    def parts(self) -> Iterator[tuple[Part, int]]:
+        """The transition and the blocks, in order, equal neighbours counted."""
+        if self.transition:
+            yield self.transition, 1
+        yield from self.runs
+
 
 class Plan(NamedTuple):
     """A network as layers: stem, stages of residual units, head. `head` ends in the classifier."""
@@ -158,9 +165,7 @@ class Plan(NamedTuple):
         """Everything on the main path, in order, equal neighbours counted."""
         yield self.stem, 1
         for stage in self.stages:
-            if stage.transition:
-                yield stage.transition, 1
-            yield from stage.runs
+            yield from stage.parts
         yield self.head, 1
 
 
@@ -222,8 +227,38 @@ def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | No
 
     Raises ArchitectureError if the fields contradict each other, such as a group width that does not divide a width.
     """
-    a = architecture
-    style = _style(
+    a, style = architecture, _style_of(architecture)
+    stages = tuple(
+        _stage(a, style, stage, entry, blocks)
+        for stage, (entry, blocks) in enumerate(zip(a.entries, a.depths, strict=True))
+    )
+    return Plan(_stem_of(a, style, in_channels), stages, _head_of(a, style, num_classes))
+
+
+def section(
+    architecture: Architecture, stage: int, blocks: int, in_channels: int = 3, num_classes: int | None = None
+) -> Iterator[tuple[Part, int]]:
+    """Yield the parts of one stage, as `Plan.parts` does: the stem ahead of the first, the head behind the last.
+
+    Args:
+        architecture: the network.
+        stage: which of its stages, from 0.
+        blocks: how many blocks the stage is to have; the network's own number gives its own parts.
+        in_channels: as in `plan`.
+        num_classes: as in `plan`.
+
+    Raises ArchitectureError if the fields contradict each other in this stage; what others say does not matter.
+    """
+    a, style = architecture, _style_of(architecture)
+    if stage == 0:
+        yield _stem_of(a, style, in_channels), 1
+    yield from _stage(a, style, stage, a.entries[stage], blocks).parts
+    if stage == len(a.depths) - 1:
+        yield _head_of(a, style, num_classes), 1
+
+
+def _style_of(a: Architecture) -> _Style:
+    return _style(
         a.block,
         a.se_ratio,
         a.se_position,
@@ -235,25 +270,26 @@ def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | No
         a.skip_options,
         a.shortcut,
     )
-    stages = []
-    ratio, group_width, kernel_size = a.bottleneck_ratio, a.group_width, a.kernel_size
-    for stage, entry in enumerate(a.entries):
-        numbers = (
-            ratio[stage] if isinstance(ratio, tuple) else ratio,
-            group_width[stage] if isinstance(group_width, tuple) else group_width,
-            kernel_size[stage] if isinstance(kernel_size, tuple) else kernel_size,
-        )
-        transition = None
-        if entry.has_transition:
-            transition = _transition(style, entry.in_width, entry.width, a.strides[stage])
-        runs, stride = [], entry.stride
-        for in_width, width, count in style.skip.block_widths(entry.width, a.widths[stage], a.depths[stage]):
-            runs.append((_block(style, in_width, width, stride, *numbers), count))
-            stride = 1
-        stages.append(Stage(transition, tuple(runs)))
-    classes = a.default_classes if num_classes is None else num_classes
-    stem = _stem(style, a.stem, in_channels, a.stem_width)
-    return Plan(stem, tuple(stages), _head(style, a.widths[-1], a.head_width, classes))
+
+
+def _stage(a: Architecture, style: _Style, stage: int, entry: Entry, blocks: int) -> Stage:
+    numbers = [a.at_stage(key, stage) for key in ("bottleneck_ratio", "group_width", "kernel_size")]
+    transition = None
+    if entry.has_transition:
+        transition = _transition(style, entry.in_width, entry.width, a.strides[stage])
+    runs, stride = [], entry.stride
+    for in_width, width, count in style.skip.block_widths(entry.width, a.widths[stage], blocks):
+        runs.append((_block(style, in_width, width, stride, *numbers), count))
+        stride = 1
+    return Stage(transition, tuple(runs))
+
+
+def _stem_of(a: Architecture, style: _Style, in_channels: int) -> Chain:
+    return _stem(style, a.stem, in_channels, a.stem_width)
+
+
+def _head_of(a: Architecture, style: _Style, num_classes: int | None) -> Chain:
+    return _head(style, a.widths[-1], a.head_width, a.default_classes if num_classes is None else num_classes)
 
 
 @cached

@@ -36,6 +36,7 @@ _TITLES = {
     "scaling": "Scaling",
     "winner": "The best network",
     "finalists": "The finalists, on fresh seeds",
+    "budgets": "The pick of each budget",
     "axes": "What paid",
     "populations": "The population of networks",
     "trends": "Where the good networks are",

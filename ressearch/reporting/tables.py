@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ressearch.reporting.claims.agreement import shared
+from ressearch.reporting.claims.budgets import budget_steps
 from ressearch.reporting.claims.lines import depth_lines
 from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.results import Results
@@ -88,6 +89,41 @@ def shared_table(evidence: Evidence) -> pd.DataFrame:
         for other, pairs in shared(evidence).items()
         for one, base in pairs
     ]
+    return pd.DataFrame(rows)
+
+
+_BUDGETS_NOTE = (
+    "Each row holds from its budget to the next one's: the network to take, its accuracy without the luck of choice, "
+    "the probability that it is the best of those allowed, how many of them are tied with the best, the cheapest of "
+    "these, and between which two the accuracy of the best of them lies with 90 % probability."
+)
+
+
+@functools.lru_cache(maxsize=4)
+def budgets_table(evidence: Evidence) -> pd.DataFrame:
+    """Return the pick of every budget at once, from the least budget up; nothing where chance is not known."""
+    axis, steps = budget_steps(evidence)
+    if axis is None:
+        return pd.DataFrame()
+    names = evidence.networks["name"].astype(str).tolist()
+    cost = evidence.networks[axis].to_numpy(dtype=float)
+    rows = []
+    for step in steps:
+        cheapest = min(step.tied, key=lambda one: (cost[one], one), default=step.pick)
+        rows.append(
+            {
+                axis: step.budget,
+                "name": names[step.pick],
+                "accuracy": float(evidence.standing.estimate[step.pick]),
+                "probability": step.probability,
+                "of_networks": step.candidates,
+                "tied": len(step.tied),
+                "cheapest_tied": names[cheapest],
+                "best_low": step.low,
+                "best_high": step.high,
+                "network" if evidence.results is None else "trial": evidence.numbers[step.pick],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -201,7 +237,10 @@ def page_tables(evidence: Evidence) -> dict[str, PageTable]:
         shown = best.head(_LISTED)
         note = "" if len(best) <= _LISTED else f"The first {_LISTED} of {len(best)}; all are in tables/best.csv. "
         note += "Intervals are each network's own; the highest of many means is flattered by the choice."
-        tables["best"] = PageTable("The networks by mean accuracy", _rounded(shown), note)
+        tables["best"] = PageTable("The networks, the best first", _rounded(shown), note)
+    budgets = budgets_table(evidence)
+    if not budgets.empty:
+        tables["budgets"] = PageTable("Every budget at once", _rounded(budgets), _BUDGETS_NOTE)
     depths = depths_table(evidence)
     if not depths.empty:
         tables["depths"] = PageTable("Accuracy by depth", _rounded(depths.drop(columns=["held"])))
@@ -236,7 +275,11 @@ def csv_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
     if evidence.studies:
         seeds = evidence.replicates.merge(evidence.networks, on="network")
         return {"shared": shared_table(evidence), "seeds": seeds}
-    tables = {"best": best_table(evidence), "depths": depths_table(evidence)}
+    tables = {
+        "best": best_table(evidence),
+        "budgets": budgets_table(evidence),
+        "depths": depths_table(evidence),
+    }
     if evidence.results is None:
         return {**tables, "seeds": evidence.replicates.merge(evidence.networks, on="network")}
     results = evidence.results

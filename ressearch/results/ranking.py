@@ -9,11 +9,15 @@ at several learning rates the rate of the best mean counts; its other trials sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
 from ressearch.results.status import Status
+
+if TYPE_CHECKING:
+    from ressearch.statistics.winner import Standing
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 
@@ -69,13 +73,33 @@ class Objective(NamedTuple):
         return -value if self.is_more else value, int(row["macs"]), int(row["trial"])
 
 
-def ranked(rows: Iterable[Row], objective: Objective, finals: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
-    """Return the rows of trials that trained every epoch, the best first.
+@dataclass(frozen=True)
+class Ranking(Generic[Row]):
+    """Trials that trained every epoch, in order.
+
+    Attributes:
+        rows: one for each network, the best first.
+        others: the trials of those networks at other learning rates.
+        standing: where the networks stand, in an order of its own; None where they are ranked by means.
+        places: where each of `rows` stands in it.
+    """
+
+    rows: list[Row]
+    others: list[Row]
+    standing: Standing | None = None
+    places: tuple[int, ...] = ()
+
+
+def rank(
+    rows: Iterable[Row], objective: Objective, finals: Iterable[Mapping[str, Any]] = (), draws: int = 2000
+) -> Ranking[Row]:
+    """Return the order of trials that trained every epoch.
 
     Args:
         rows: of the trials that compete.
         objective: what by.
         finals: rows of finalists: what their fresh seeds reached counts for the trials that they repeat.
+        draws: as in `ressearch.statistics.winner.standing`.
     """
     done = sorted((row for row in rows if row["status"] == Status.COMPLETED), key=objective.key)
     seen: set[str] = set()
@@ -87,10 +111,16 @@ def ranked(rows: Iterable[Row], objective: Objective, finals: Iterable[Mapping[s
         from ressearch.statistics.winner import standing  # imports scipy
 
         resolution = 0.0 if objective.examples is None else 1 / objective.examples
-        estimates = standing(scores, resolution, draws=0).estimate
-        order = sorted(range(len(first)), key=lambda one: (-estimates[one], *objective.key(first[one])[1:]))
-        first = [first[one] for one in order]
-    return first + others
+        found = standing(scores, resolution, draws)
+        order = sorted(range(len(first)), key=lambda one: (-found.estimate[one], *objective.key(first[one])[1:]))
+        return Ranking([first[one] for one in order], others, found, tuple(order))
+    return Ranking(first, others)
+
+
+def ranked(rows: Iterable[Row], objective: Objective, finals: Iterable[Mapping[str, Any]] = ()) -> list[Row]:
+    """Return the rows of trials that trained every epoch, the best first; arguments as in `rank`."""
+    found = rank(rows, objective, finals, draws=0)
+    return found.rows + found.others
 
 
 def ranked_table(trials: pd.DataFrame, objective: Objective, phase: str = "search") -> pd.DataFrame:
@@ -150,4 +180,15 @@ def _numbers(value: Any) -> list[float]:
     return [] if value is None or not hasattr(value, "__len__") else [float(one) for one in value]
 
 
-__all__ = ["COSTS", "OBJECTIVES", "Objective", "finals_of", "fresh_of", "fresh_scores", "ranked", "ranked_table"]
+__all__ = [
+    "COSTS",
+    "OBJECTIVES",
+    "Objective",
+    "Ranking",
+    "finals_of",
+    "fresh_of",
+    "fresh_scores",
+    "rank",
+    "ranked",
+    "ranked_table",
+]

@@ -87,7 +87,7 @@ class SearchSpace:
         """How many points the space has, networks or not; `math.inf` if a range is continuous."""
         staged = {key: domain for key, domain in self.parameters.items() if is_per_stage(key, domain)}
         counts = [domain.size for key, domain in self.parameters.items() if key not in staged and key != "stages"]
-        stages = self.parameters.get("stages", Choice((self._default_stages,)))
+        stages = self.parameters.get("stages", Choice((self.default_stages,)))
         per_stages = sum(math.prod(domain.size**count for domain in staged.values()) for count in stages.values)
         points: float = math.prod(counts) * per_stages
         return points
@@ -98,7 +98,8 @@ class SearchSpace:
         return sum(isinstance(domain, Range) for domain in self.parameters.values())
 
     @functools.cached_property
-    def _default_stages(self) -> int:
+    def default_stages(self) -> int:
+        """How many stages there are where no key says: as lists of one length have, else 3."""
         lengths = {
             len(value)
             for key in STAGED_KEYS
@@ -142,7 +143,7 @@ class SearchSpace:
         stages = drawn.pop("stages", None)
         if stages is None and "w0" not in drawn:
             given = (len(drawn[key]) for key in STAGED_KEYS if isinstance(drawn.get(key), tuple))
-            stages = next(given, self._default_stages)
+            stages = next(given, self.default_stages)
         for key, domain in self.parameters.items():
             if is_per_stage(key, domain):
                 drawn[key] = tuple(domain.suggest(trial, f"{key}[{stage}]") for stage in range(stages))

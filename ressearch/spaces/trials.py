@@ -129,15 +129,18 @@ class FixedTrial:
         """Answer, or pass the question on."""
         return self._answer(
             name,
-            lambda answer: type(answer) in (int, float) and low <= answer <= high and _is_on_grid(answer - low, step),
+            lambda answer: type(answer) in (int, float) and _is_within(answer, low, high, step),
             f"expected {low:g} to {high:g}" + (f" by {step:g}" if step is not None else ""),
             lambda trial: trial.suggest_float(name, low, high, step=step, log=log),
         )
 
 
-def _is_on_grid(distance: float, step: float | None) -> bool:
-    """Return whether a distance is a whole number of steps, as far as floating point says."""
-    return step is None or math.isclose(distance / step, round(distance / step), abs_tol=1e-6)
+def _is_within(answer: float, low: float, high: float, step: float | None) -> bool:
+    """Return whether a number is in a range; with a step, some steps above `low`, as far as floating point says."""
+    if step is None:
+        return low <= answer <= high
+    steps = round((answer - low) / step)
+    return 0 <= steps <= (high - low) / step + 1e-6 and math.isclose((answer - low) / step, steps, abs_tol=1e-6)
 
 
 class GridTrial:

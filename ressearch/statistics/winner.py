@@ -12,6 +12,7 @@ which of them are tied with the best.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,6 +109,20 @@ class Standing:
     def estimate(self) -> Floats:
         """What networks are ranked by: their accuracies given all of them; their means where that is not known."""
         return self.mean if self.shrunk is None else self.shrunk.estimate
+
+    @functools.cached_property
+    def draws(self) -> Floats | None:
+        """The networks' true accuracies drawn at once, shape (draws, G); None where nothing says what is chance.
+
+        A network that cannot be the best of all is drawn alone, from its estimate and error.
+        """
+        if self.shrunk is None:
+            return None
+        shrunk = self.shrunk
+        noise = np.random.default_rng(0).standard_normal((len(shrunk.draws), len(shrunk.estimate)))
+        every = shrunk.estimate + shrunk.error * noise
+        every[:, shrunk.leaders] = shrunk.draws
+        return np.asarray(every)
 
     def tied(self, among: Sequence[int] | None = None, confidence: float = 0.95) -> list[int]:
         """Return the networks that no other was shown to beat, the highest mean first.

@@ -29,7 +29,8 @@ def test_a_report_has_the_same_numbers(older: Path) -> None:
 
 
 def test_the_pick_is_the_same(older: Path) -> None:
-    assert ressearch.pick(older / "search").to_dict() == json.loads((DATA / "pick.json").read_text())
+    before, now = json.loads((DATA / "pick.json").read_text()), ressearch.pick(older / "search").to_dict()
+    assert {key: now[key] for key in before} == before
 
 
 def test_a_complete_study_stays_complete(older: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ressearch.reporting.claims import (  # noqa: F401  (registers the analyses)
     agreement,
     axes,
+    budgets,
     comparisons,
     depth,
     finalists,

@@ -35,6 +35,30 @@
     const scale = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[text.slice(-1)] || 1;
     return /^[-+]?[\d.]+[kMGT]?$/.test(text) ? number * scale : text;
   };
+  // A slider over the budgets of a table, the least first: it says the row that holds for the budget chosen.
+  const slide = (table, rows) => {
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    const box = document.createElement("div");
+    box.className = "slider";
+    box.innerHTML = '<label>budget <input type="range" min="0"></label> <output></output>';
+    const [range, told] = [box.querySelector("input"), box.querySelector("output")];
+    range.max = rows.length - 1;
+    range.value = rows.length - 1;
+    const say = () => {
+      for (const row of rows) row.classList.toggle("chosen", row === rows[range.value]);
+      const text = [...rows[range.value].cells].map((cell) => cell.textContent.trim());
+      const of = (head) => text[heads.indexOf(head)];
+      told.innerHTML = "<b></b><span></span>";
+      told.querySelector("b").textContent = `${of("name")}`;
+      told.querySelector("span").textContent =
+        `: accuracy ${of("accuracy")} with ${text[0]} ${heads[0]}; the best of ${of("of networks")} with ` +
+        `probability ${of("probability")}, ${of("tied")} tied`;
+      range.setAttribute("aria-valuetext", told.textContent);
+    };
+    range.addEventListener("input", say);
+    table.parentElement.before(box);
+    say();
+  };
   const isUnknown = (one) => one === "–" || one === "";
   for (const table of document.querySelectorAll("table")) {
     const body = table.tBodies[0];
@@ -55,6 +79,7 @@
       head.addEventListener("click", sort);
       head.addEventListener("keydown", (event) => event.key === "Enter" && sort());
     });
+    if (table.id === "table-budgets") slide(table, [...body.rows]);
     if (body.rows.length < 8) continue;
     const filter = document.createElement("input");
     filter.type = "search";

@@ -1,0 +1,84 @@
+"""The front of cost and accuracy: the best network of every budget at once, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ressearch.statistics.means import Floats
+from ressearch.statistics.winner import Standing
+
+
+@dataclass(frozen=True)
+class Step:
+    """A budget, up to the next one: which networks it allows, and what can be said of the best of them.
+
+    Attributes:
+        budget: cost of the dearest network that is allowed.
+        until: cost of the next network; None where there is none.
+        candidates: how many networks are allowed.
+        pick: the one that ranks first.
+        tied: those that cannot be told from the best; empty where nothing says what is chance.
+        probability: that the pick is the best of those allowed; None where nothing says what is chance.
+        low, high: within which the accuracy of the best of them lies with 90 % probability; None as `probability`.
+    """
+
+    budget: float
+    until: float | None
+    candidates: int
+    pick: int
+    tied: tuple[int, ...]
+    probability: float | None
+    low: float | None
+    high: float | None
+
+
+def frontier(cost: Floats, order: Sequence[int], standing: Standing | None, most: int = 100) -> list[Step]:
+    """Return the steps of a budget that grows from the cheapest network to the dearest.
+
+    Args:
+        cost: of each network, shape (G,), in the order of `standing`; one that is NaN fits no budget.
+        order: the networks, the best first, as numbers of that order.
+        standing: where they stand; None where nothing says what is chance.
+        most: so many steps at most, those where the pick changes before all others.
+    """
+    rank = np.empty(len(cost), dtype=np.intp)
+    rank[list(order)] = np.arange(len(order))
+    known = np.flatnonzero(~np.isnan(cost))
+    by_cost = known[np.lexsort((rank[known], cost[known]))]
+    if len(by_cost) == 0:
+        return []
+    costs, first = cost[by_cost], np.minimum.accumulate(rank[by_cost])
+    ends = np.flatnonzero(np.append(np.diff(costs) > 0, True))
+    draws = None if standing is None else standing.draws
+    highest = None if draws is None else np.maximum.accumulate(draws[:, by_cost], axis=1)
+    steps = []
+    for at in _thinned(ends, first, most):
+        allowed, pick = by_cost[: at + 1], int(order[first[at]])
+        following = costs[at + 1 :]
+        probability = low = high = None
+        if draws is not None and highest is not None:
+            probability = float((draws[:, pick] >= highest[:, at]).mean())
+            low, high = (float(one) for one in np.quantile(highest[:, at], (0.05, 0.95)))
+        tied = () if standing is None else tuple(standing.tied([int(one) for one in allowed]))
+        until = float(following[0]) if len(following) else None
+        steps.append(Step(float(costs[at]), until, len(allowed), pick, tied, probability, low, high))
+    return steps
+
+
+def _thinned(ends: NDArray[np.intp], first: NDArray[np.intp], most: int) -> list[int]:
+    """Return at most so many of some places, those where the pick changes before all others."""
+    listed = [int(one) for one in ends]
+    changes = [at for place, at in enumerate(listed) if place == 0 or first[at] != first[listed[place - 1]]]
+    others = [at for at in listed if at not in set(changes)]
+    room = max(0, most - len(changes))
+    if len(others) > room:
+        chosen = np.linspace(0, len(others) - 1, room).round().astype(int)
+        others = [others[one] for one in dict.fromkeys(chosen.tolist())]
+    return sorted({*changes[:most], *others})
+
+
+__all__ = ["Step", "frontier"]
