@@ -244,3 +244,17 @@ def test_tensors_count_once_and_no_longer_than_they_are_there() -> None:
         three = torch.zeros(250)
     assert (held.now, held.peak) == (1000, 6000)
     del three
+
+
+def test_inputs_are_small_images_where_nobody_says_otherwise(asked: list[Any]) -> None:
+    network = Architecture("basic", (1,), (4,))
+    measure_latency(network)
+    measure_latency(network, (3, 32, 32), remember=True)
+    assert len(asked) == 1
+    assert measure_memory(network, batch_size=2) == measure_memory(network, (3, 32, 32), batch_size=2)
+
+
+def test_threads_count_on_a_cpu_alone(asked: list[Any]) -> None:
+    assert measure_latency(MLP, (8,), device="meta", threads=2).threads == 0
+    assert asked[0][0] == 1
+    assert asked[0][2].device.type == "meta"
