@@ -135,6 +135,28 @@ def test_of_many_networks_the_best_have_their_full_figures(
     assert (some.low < full.low - 1e-3).sum() > 500  # most had no need of it
 
 
+def test_networks_are_left_out_of_what_predicts_them(random_study: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[set[tuple[float, ...]]] = []
+    held_out: list[tuple[float, ...]] = []
+
+    class Watched(ressearch.picking.surrogate.Process):
+        def __init__(self, inputs: np.ndarray, *arguments: Any) -> None:
+            learned.append({tuple(one) for one in inputs.tolist()})
+            super().__init__(inputs, *arguments)
+
+        def predict(self, inputs: np.ndarray) -> Any:
+            asked = [tuple(one) for one in inputs.tolist()]
+            assert learned[-1].isdisjoint(asked)
+            assert len(learned[-1]) + len(asked) == 60
+            held_out.extend(asked)
+            return super().predict(inputs)
+
+    monkeypatch.setattr(ressearch.picking.surrogate, "Process", Watched)
+    Surrogate.of(random_study)
+    assert len(held_out) == len(set(held_out)) == 60
+    assert len(learned) == 11
+
+
 def test_the_same_study_gives_the_same_predictions(surrogate: Surrogate, random_study: Results) -> None:
     networks, _ = fresh(Truth(), 1, 20, 2)
     again = Surrogate.of(random_study)
