@@ -153,6 +153,8 @@ def pick(
         **bounds,
     )
     beyond = None
+    if (predicted or verify) and len(directories) > 1:
+        raise RessearchError("--predict and --verify take one study: its recipe and its space")
     if len(directories) == 1 and (predicted or (predicted is None and _can_predict(found.studies[0], bounds))):
         with signals.ending_at_once():
             from ressearch.picking.prediction import CANDIDATES, predict
@@ -167,6 +169,8 @@ def pick(
             allow_plugins=allow_plugins,
             **bounds,
         )
+    elif verify:
+        raise RessearchError("--verify trains networks that are predicted: it takes --predict too")
     if as_json:
         told = found.to_dict()
         told = told if count > 1 else {**told["picks"][0], "unfinished": told["unfinished"]}

@@ -93,9 +93,7 @@ class Pick:
         if self.measured:
             lines.insert(2, "  " + ", ".join(f"{_WORDS[name]} {written(name, value)}" for name, value in self.measured))
         if self.estimate is not None and self.low is not None and self.high is not None:
-            lines.append(
-                f"  {self.estimate:.4f} expected, given all networks (95 % {self.low:.4f} to {self.high:.4f})"
-            )
+            lines.append(f"  {self.estimate:.4f} expected, given all networks (95 % {self.low:.4f} to {self.high:.4f})")
             if self.probability_of_best is not None and self.candidates > 1:
                 lines.append(f"  the best within the limits with probability {self.probability_of_best:.2f}")
         return "\n".join(lines)

@@ -93,7 +93,7 @@ def shared_table(evidence: Evidence) -> pd.DataFrame:
 
 
 _BUDGETS_NOTE = (
-    "Each row holds from its budget to the next one's: the network to take, its accuracy without the luck of choice, "
+    "Each row holds from its budget to the next one's: the network to take, its accuracy given all networks, "
     "the probability that it is the best of those allowed, how many of them are tied with the best, the cheapest of "
     "these, and between which two the accuracy of the best of them lies with 90 % probability."
 )

@@ -60,13 +60,26 @@ def frontier(cost: Floats, order: Sequence[int], standing: Standing | None, most
         allowed, pick = by_cost[: at + 1], int(order[first[at]])
         following = costs[at + 1 :]
         probability = low = high = None
-        if draws is not None and highest is not None:
+        if standing is not None and draws is not None and highest is not None:
             probability = float((draws[:, pick] >= highest[:, at]).mean())
-            low, high = (float(one) for one in np.quantile(highest[:, at], (0.05, 0.95)))
+            low, high = _band(standing, draws, highest[:, at], pick)
         tied = () if standing is None else tuple(standing.tied([int(one) for one in allowed]))
         until = float(following[0]) if len(following) else None
         steps.append(Step(float(costs[at]), until, len(allowed), pick, tied, probability, low, high))
     return steps
+
+
+def _band(standing: Standing, draws: Floats, highest: Floats, pick: int) -> tuple[float, float]:
+    """Return within which the highest accuracy lies with 90 % probability.
+
+    Draws are of the networks apart; what is not known of their common level, by which the error of an estimate exceeds
+    that of its draws, is added to all alike.
+    """
+    assert standing.shrunk is not None
+    common = np.sqrt(max(float(standing.shrunk.error[pick] ** 2 - draws[:, pick].var()), 0.0))
+    level = common * np.random.default_rng(0).standard_normal(len(draws))
+    low, high = np.quantile(highest + level, (0.05, 0.95))
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def _thinned(ends: NDArray[np.intp], first: NDArray[np.intp], most: int) -> list[int]:

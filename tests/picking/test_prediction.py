@@ -198,9 +198,16 @@ def test_the_command_line_predicts_where_a_study_says_enough(
     told = json.loads(capsys.readouterr().out)
     assert len(told["predicted"]["picks"]) == 2
     assert told["predicted"]["verified"] == []
-    with pytest.raises(SystemExit) as ended:
-        main(["pick", "a", "--by", "luck"])
-    assert ended.value.code == 2
+    for arguments, problem in (
+        (["a", "--by", "luck"], "by: 'luck' is unknown"),
+        (["a", "--verify", "--no-predict"], "--verify trains networks that are predicted: it takes --predict too"),
+        (["a", "a", "--predict"], "--predict and --verify take one study"),
+        (["a", "a", "--verify"], "--predict and --verify take one study"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["pick", *arguments])
+        assert ended.value.code == 2
+        assert problem in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
