@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ressearch.data import Dataset
 from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
+from ressearch.export.code import Inputs, write_code
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build
 from ressearch.networks.cost import input_channels
@@ -36,6 +39,8 @@ __all__ = [
     "save",
     "to_published",
     "train",
+    "weights_beside",
+    "write_code",
 ]
 
 
@@ -130,6 +135,8 @@ def train(
 
 FORMATS = {
     ".pt": "weights and description, for `ressearch.export.load`",
+    ".safetensors": "weights, with the description as metadata, for `ressearch.export.load` and others",
+    ".py": "a file of plain PyTorch for this network, its weights beside it (.safetensors)",
     ".pt2": "torch.export: a program that needs torch alone",
     ".onnx": "ONNX: for onnxruntime and others",
 }
@@ -177,6 +184,8 @@ def save(classifier: Classifier, path: str | Path) -> None:
     """
     suffix, file = require_format(path), Path(path)
     require_writable(path)
+    if suffix == ".py":  # the weights first: code without them would be of no use
+        save(classifier, weights_beside(file))
     part = file.with_name(f".{file.stem}.{os.getpid()}.part{suffix}")
     try:
         _WRITERS[suffix](classifier.cpu().eval(), part)
@@ -199,14 +208,33 @@ def _any_batch() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
 
 
-def _write_weights(classifier: Classifier, file: Path) -> None:
-    description = {
+def _description(classifier: Classifier) -> dict[str, str | list[str] | list[int]]:
+    return {
         "architecture": json.dumps(classifier.network.architecture.to_dict()),
         "classes": list(classifier.classes),
         "input_shape": list(classifier.input_shape),
         "input_dtype": str(classifier.input_dtype).removeprefix("torch."),
     }
-    torch.save({**description, "state": classifier.state_dict()}, file)
+
+
+def _write_weights(classifier: Classifier, file: Path) -> None:
+    torch.save({**_description(classifier), "state": classifier.state_dict()}, file)
+
+
+def _write_safetensors(classifier: Classifier, file: Path) -> None:
+    state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
+    safetensors.torch.save_file(state, file, {"ressearch": json.dumps(_description(classifier))})
+
+
+def _write_code(classifier: Classifier, file: Path) -> None:
+    inputs = Inputs(classifier.classes, classifier.input_dtype == torch.uint8, weights="net.safetensors")
+    architecture, outputs = classifier.network.architecture, len(classifier.classes)
+    file.write_text(write_code(architecture, classifier.input_shape, outputs, inputs), encoding="utf-8")
+
+
+def weights_beside(file: str | Path) -> Path:
+    """Return the file of weights that stands beside a file of code."""
+    return Path(file).with_suffix(".safetensors")
 
 
 def _write_program(classifier: Classifier, file: Path) -> None:
@@ -227,16 +255,22 @@ def _write_onnx(classifier: Classifier, file: Path) -> None:
     program.save(str(file))
 
 
-_WRITERS = {".pt": _write_weights, ".pt2": _write_program, ".onnx": _write_onnx}
+_WRITERS = {
+    ".pt": _write_weights,
+    ".safetensors": _write_safetensors,
+    ".py": _write_code,
+    ".pt2": _write_program,
+    ".onnx": _write_onnx,
+}
 
 
 def load(path: str | Path) -> Classifier:
-    """Read a classifier that `save` wrote as ``.pt``, in evaluation mode; runs no code of the file.
+    """Read a classifier that `save` wrote as ``.pt`` or ``.safetensors``, in evaluation mode; runs no code of the file.
 
     Raises ArchitectureError if the file is damaged or something else.
     """
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = _read_safetensors(path) if Path(path).suffix == ".safetensors" else torch.load(path, weights_only=True)
         shape = tuple(saved["input_shape"])
         architecture = Architecture.from_dict(json.loads(saved["architecture"]))
         state = saved["state"]
@@ -244,6 +278,21 @@ def load(path: str | Path) -> Classifier:
         dtype = _TYPES[saved.get("input_dtype", "float32")]  # older files do not say
         classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape, dtype)
         classifier.load_state_dict(state)
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise ArchitectureError(f"{path}: no network that ressearch saved: {first_line(error)}") from None
     return classifier.eval()
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        description = json.loads((file.metadata() or {})["ressearch"])
+        return {**description, "state": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
