@@ -139,11 +139,11 @@ def read(file: Path) -> Callable[[Tensor], Tensor]:
     if file.suffix == ".onnx":
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         return lambda inputs: torch.from_numpy(session.run(["logits"], {"inputs": inputs.numpy()})[0])
-    return load(file) if file.suffix == ".pt" else torch.export.load(file).module()
+    return load(file) if file.suffix in (".pt", ".safetensors") else torch.export.load(file).module()
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("suffix", [".pt", ".pt2", ".onnx"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".pt2", ".onnx"])
 def test_a_saved_classifier_gives_the_same_logits(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
     for name, shape in (
         ("basic-d1.1-w4.8", (3, 16, 16)),

@@ -268,7 +268,9 @@ def _say_unfinished(unfinished: Any, most: int = 3) -> None:
 
 @click.command()
 @click.argument("directory")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File: .pt, .pt2 (torch.export) or .onnx.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="File: .pt, .safetensors, .py, .pt2 or .onnx."
+)
 @click.option("--trial", type=click.IntRange(min=0), help="Trial [the one that `pick` takes].")
 @with_budget
 @with_force
@@ -290,6 +292,8 @@ def export(
     if not out.parent.is_dir():
         raise RessearchError(f"{out}: no directory {out.parent}")
     require_free(out, force)
+    if out.suffix == ".py":
+        require_free(exporting.weights_beside(out), force)
     exporting.require_writable(out)
     if trial is None:
         trial = pick_network(directory, allow_plugins=allow_plugins, **bounds).trial

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ressearch.errors import ArchitectureError
 from ressearch.networks.layers import Cost, Layer, Linear
+from ressearch.networks.source import Call, call
 from ressearch.shapes import Shape
 
 _HEAD_WIDTH = 64
@@ -23,9 +24,24 @@ class SelfAttention(nn.Module):
     project_in: Any
     project_out: Any
 
-    def __init__(self, project_in: nn.Module, project_out: nn.Module, heads: int, replicates: int = 1) -> None:
+    def __init__(self, project_in: nn.Module, project_out: nn.Module, heads: int) -> None:
         super().__init__()
-        self.project_in, self.project_out, self.heads, self.replicates = project_in, project_out, heads, replicates
+        self.project_in, self.project_out, self.heads = project_in, project_out, heads
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (batch, tokens, features) to (batch, tokens, width)."""
+        batch, tokens, _ = input.shape
+        split = self.project_in(input).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = split.unbind(0)  # (batch, heads, tokens, channels)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.project_out(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+        return out
+
+
+class _ReplicatedAttention(SelfAttention):
+    def __init__(self, project_in: nn.Module, project_out: nn.Module, heads: int, replicates: int) -> None:
+        super().__init__(project_in, project_out, heads)
+        self.replicates = replicates
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (batch, tokens, features) to (batch, tokens, width), each replicate's."""
@@ -61,7 +77,14 @@ class Attention(Layer):
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the projections and the attention."""
         project_in, project_out = (layer.module(replicates) for layer in self._projections)
-        return SelfAttention(project_in, project_out, self.heads, replicates)
+        if replicates > 1:
+            return _ReplicatedAttention(project_in, project_out, self.heads, replicates)
+        return SelfAttention(project_in, project_out, self.heads)
+
+    def source(self) -> Call:
+        """Write the projections and the attention."""
+        project_in, project_out = (layer.source() for layer in self._projections)
+        return call(SelfAttention, project_in, project_out, self.heads)
 
     def __str__(self) -> str:
         return f"attention, {self.heads} {'heads' if self.heads > 1 else 'head'}, {self.width}"
@@ -81,18 +104,27 @@ def heads_for(width: int, head_width: int | None) -> int:
     return heads
 
 
-class _Positions(nn.Module):
-    def __init__(self, replicates: int) -> None:
-        super().__init__()
-        self.replicates = replicates
+class PositionEncoding(nn.Module):
+    """Adds sinusoidal position encodings to (batch, tokens, features)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        tokens, width = input.shape[1], input.shape[2] // self.replicates
+        """Add sines at even features and cosines at odd ones."""
+        tokens, width = input.shape[1:]
         place = torch.arange(tokens, device=input.device, dtype=torch.float32).unsqueeze(1)
         index = torch.arange(width, device=input.device)
         angle = place / 10000.0 ** ((index - index % 2) / width)
-        positions = torch.where(index % 2 == 0, angle.sin(), angle.cos()).to(input.dtype)
-        return input + positions.repeat(1, self.replicates)
+        return input + torch.where(index % 2 == 0, angle.sin(), angle.cos()).to(input.dtype)
+
+
+class _ReplicatedPositions(nn.Module):
+    def __init__(self, replicates: int) -> None:
+        super().__init__()
+        self.replicates, self.alone = replicates, PositionEncoding()
+
+    def forward(self, input: Tensor) -> Tensor:
+        tokens, width = input.shape[1], input.shape[2] // self.replicates
+        positions: Tensor = self.alone(input.new_zeros(1, tokens, width))
+        return input + positions.repeat(1, 1, self.replicates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +137,11 @@ class Positions(Layer):
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the encodings."""
-        return _Positions(replicates)
+        return _ReplicatedPositions(replicates) if replicates > 1 else PositionEncoding()
+
+    def source(self) -> Call:
+        """Write the encodings."""
+        return call(PositionEncoding)
 
     def __str__(self) -> str:
         return "+ positions"

@@ -28,6 +28,7 @@ from ressearch.networks.replicated import (
     split_replicates,
     spread,
 )
+from ressearch.networks.source import Call, call
 from ressearch.shapes import Shape
 
 
@@ -86,6 +87,13 @@ class Layer(ABC):
         Args:
             replicates: how many lie side by side along the channels (`ressearch.networks.replicated`).
         """
+
+    def source(self) -> Call:
+        """Return how its module, alone, is written in Python: with the same parameters, under the same names.
+
+        Raises ArchitectureError if it does not say so: a layer of a plugin that cannot be exported as code.
+        """
+        raise ArchitectureError(f"{type(self).__name__}: the layer has no `source`, so that code of it can be written")
 
 
 Layers = tuple[Layer, ...]
@@ -155,6 +163,19 @@ class Conv(Layer):
             bias=self.bias,
         )
 
+    def source(self) -> Call:
+        """Write `torch.nn.Conv2d`."""
+        return call(
+            nn.Conv2d,
+            self.in_width,
+            self.width,
+            self.kernel,
+            stride=self.stride,
+            padding=self._padding,
+            groups=self.groups,
+            bias=self.bias,
+        )
+
     def __str__(self) -> str:
         kind = "conv"
         if self.groups > 1:
@@ -186,6 +207,10 @@ class Linear(Layer):
             return ReplicatedLinear(self.in_width, self.width, self.bias, replicates)
         return nn.Linear(self.in_width, self.width, self.bias)
 
+    def source(self) -> Call:
+        """Write `torch.nn.Linear`."""
+        return call(nn.Linear, self.in_width, self.width, bias=self.bias)
+
     def __str__(self) -> str:
         return f"linear, {self.width}"
 
@@ -195,7 +220,7 @@ def pointwise(modality: str, in_width: int, width: int, *, stride: int = 1, bias
     return Conv(in_width, width, stride=stride, bias=bias) if modality == "image" else Linear(in_width, width, bias)
 
 
-class _ChannelsMoved(nn.Module):
+class ChannelsMoved(nn.Module):
     """Applies a norm over the last axis to images, or one over axis 1 to sequences, by moving the channels."""
 
     def __init__(self, norm: nn.Module) -> None:
@@ -203,6 +228,7 @@ class _ChannelsMoved(nn.Module):
         self.norm = norm
 
     def forward(self, input: Tensor) -> Tensor:
+        """Normalise (batch, channels, height, width), or (batch, tokens, features)."""
         if input.ndim == 4:
             normed: Tensor = self.norm(input.permute(0, 2, 3, 1))
             return normed.permute(0, 3, 1, 2)
@@ -228,6 +254,12 @@ class Norm(Layer):
     width: int
     modality: str = "image"
 
+    @property
+    def _groups(self) -> int:
+        # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
+        most = min(32, max(1, self.width // 2))
+        return next(n for n in range(most, 0, -1) if self.width % n == 0)
+
     def trace(self, shape: Shape) -> tuple[Cost, Shape]:
         """Two parameters a channel; no MACs by convention; see `Layer.trace`."""
         return Cost(params=2 * self.width, saved=math.prod(shape)), shape
@@ -239,15 +271,23 @@ class Norm(Layer):
             norm: nn.Module = nn.LayerNorm(self.width, eps=_LAYER_NORM_EPS)
             if replicates > 1:
                 norm = ReplicatedLayerNorm(self.width, _LAYER_NORM_EPS, replicates)
-            return _ChannelsMoved(norm) if self.modality == "image" else norm
+            return ChannelsMoved(norm) if self.modality == "image" else norm
         if self.kind == "batch":
             norm = nn.BatchNorm2d(width) if self.modality == "image" else nn.BatchNorm1d(width)
         else:
-            # At least two channels a group: a group of one channel and one pixel would always normalise to zero.
-            most = min(32, max(1, self.width // 2))
-            groups = next(n for n in range(most, 0, -1) if self.width % n == 0)
-            norm = nn.GroupNorm(replicates * groups, width)
-        return _ChannelsMoved(norm) if self.modality == "sequence" else norm
+            norm = nn.GroupNorm(replicates * self._groups, width)
+        return ChannelsMoved(norm) if self.modality == "sequence" else norm
+
+    def source(self) -> Call:
+        """Write the torch normalisation, its channels moved to where it wants them."""
+        if self.kind == "layer":
+            norm = call(nn.LayerNorm, self.width, eps=_LAYER_NORM_EPS)
+            return call(ChannelsMoved, norm) if self.modality == "image" else norm
+        if self.kind == "batch":
+            norm = call(nn.BatchNorm2d if self.modality == "image" else nn.BatchNorm1d, self.width)
+        else:
+            norm = call(nn.GroupNorm, self._groups, self.width)
+        return call(ChannelsMoved, norm) if self.modality == "sequence" else norm
 
     def __str__(self) -> str:
         return f"{self.kind} norm"
@@ -280,6 +320,10 @@ class Activation(Layer):
         """Build the torch activation of this kind."""
         return ACTIVATIONS[self.kind]()
 
+    def source(self) -> Call:
+        """Write the torch activation."""
+        return call(ACTIVATIONS[self.kind])
+
     def __str__(self) -> str:
         return {"relu": "ReLU", "silu": "SiLU", "gelu": "GELU"}[self.kind]
 
@@ -301,6 +345,10 @@ class MaxPool(Layer):
         """Build `torch.nn.MaxPool2d`."""
         return nn.MaxPool2d(self.kernel, self.stride, self.kernel // 2)
 
+    def source(self) -> Call:
+        """Write `torch.nn.MaxPool2d`."""
+        return call(nn.MaxPool2d, self.kernel, stride=self.stride, padding=self.kernel // 2)
+
     def __str__(self) -> str:
         return f"{self.kernel}×{self.kernel} max pool stride {self.stride}"
 
@@ -319,16 +367,23 @@ class AveragePool(Layer):
         """Build `torch.nn.AvgPool2d`."""
         return nn.AvgPool2d(self.stride, ceil_mode=True, count_include_pad=False)
 
+    def source(self) -> Call:
+        """Write `torch.nn.AvgPool2d`."""
+        return call(nn.AvgPool2d, self.stride, ceil_mode=True, count_include_pad=False)
+
     def __str__(self) -> str:
         return f"{self.stride}×{self.stride} average pool"
 
 
-class _Mean(nn.Module):
+class Mean(nn.Module):
+    """The mean over some axes."""
+
     def __init__(self, axes: tuple[int, ...]) -> None:
         super().__init__()
         self.axes = axes
 
     def forward(self, input: Tensor) -> Tensor:
+        """Average; a mean over no axis is the input."""
         return input.mean(self.axes) if self.axes else input
 
 
@@ -344,13 +399,32 @@ class GlobalAveragePool(Layer):
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the mean."""
-        return _Mean({"image": (2, 3), "sequence": (1,), "vector": ()}[self.modality])
+        return self.source().module()
+
+    def source(self) -> Call:
+        """Write the mean."""
+        return call(Mean, {"image": (2, 3), "sequence": (1,), "vector": ()}[self.modality])
 
     def __str__(self) -> str:
         return "global average pool"
 
 
-class _SubsampleAndPad(nn.Module):
+class ZeroPad(nn.Module):
+    """Keeps every `stride`-th pixel and adds `extra` channels of zeros, half of them before the others."""
+
+    def __init__(self, extra: int, stride: int = 1) -> None:
+        super().__init__()
+        self.extra, self.stride = extra, stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (batch, channels, height, width), or (batch, …, features), to more channels."""
+        pad = (self.extra // 2, self.extra - self.extra // 2)
+        if input.ndim != 4:
+            return functional.pad(input, pad)
+        return functional.pad(input[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *pad))
+
+
+class _ReplicatedZeroPad(nn.Module):
     def __init__(self, extra: int, stride: int, replicates: int) -> None:
         super().__init__()
         self.extra, self.stride, self.replicates = extra, stride, replicates
@@ -360,8 +434,6 @@ class _SubsampleAndPad(nn.Module):
         pad = (before, after) if input.ndim != 4 else (0, 0, 0, 0, before, after)
         if input.ndim == 4:
             input = input[:, :, :: self.stride, :: self.stride]
-        if self.replicates == 1:
-            return functional.pad(input, pad)
         return join_replicates(functional.pad(split_replicates(input, self.replicates), pad), axis)
 
 
@@ -382,7 +454,13 @@ class SubsampleAndPad(Layer):
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the subsampling and zero padding of channels."""
-        return _SubsampleAndPad(self.width - self.in_width, self.stride, replicates)
+        if replicates > 1:
+            return _ReplicatedZeroPad(self.width - self.in_width, self.stride, replicates)
+        return self.source().module()
+
+    def source(self) -> Call:
+        """Write the subsampling and zero padding."""
+        return call(ZeroPad, self.width - self.in_width, stride=self.stride)
 
     def __str__(self) -> str:
         return f"pad with zeros, {self.width}" + (f", stride {self.stride}" if self.stride > 1 else "")
@@ -423,11 +501,40 @@ class SqueezeExcite(Layer):
         reduce, expand = (conv.module(replicates) for conv in self._convs)
         return SqueezeExciteModule(reduce, ACTIVATIONS[self.activation](), expand)
 
+    def source(self) -> Call:
+        """Write the two convolutions and the gate."""
+        reduce, expand = (conv.source() for conv in self._convs)
+        return call(SqueezeExciteModule, reduce, call(ACTIVATIONS[self.activation]), expand)
+
     def __str__(self) -> str:
         return f"squeeze-excite, {self.squeezed_width}"
 
 
-class _Affine(nn.Module):
+class Scale(nn.Module):
+    """Multiplies everything by one learned number."""
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([initial]))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Multiply."""
+        return input * self.value
+
+
+class Bias(nn.Module):
+    """Adds one learned number to everything."""
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([initial]))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Add."""
+        return input + self.value
+
+
+class _ReplicatedAffine(nn.Module):
     def __init__(self, kind: str, initial: float, replicates: int) -> None:
         super().__init__()
         self.kind = kind
@@ -451,7 +558,13 @@ class Affine(Layer):
 
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the product or sum."""
-        return _Affine(self.kind, self.initial, replicates)
+        if replicates > 1:
+            return _ReplicatedAffine(self.kind, self.initial, replicates)
+        return self.source().module()
+
+    def source(self) -> Call:
+        """Write the product or sum."""
+        return call(Scale if self.kind == "scale" else Bias, self.initial)
 
     def __str__(self) -> str:
         return "× scale" if self.kind == "scale" else "+ bias"
@@ -470,6 +583,10 @@ class Dropout(Layer):
     def module(self, replicates: int = 1) -> nn.Module:
         """Build the dropout."""
         return DropoutModule(self.rate, replicates)
+
+    def source(self) -> Call:
+        """Write `torch.nn.Dropout`."""
+        return call(nn.Dropout, self.rate)
 
     def __str__(self) -> str:
         return f"dropout {self.rate:g}"

@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ressearch.errors import ArchitectureError
 from ressearch.networks.layers import Cost, Layer
 from ressearch.networks.replicated import (
     DropoutModule,
@@ -24,6 +25,7 @@ from ressearch.networks.replicated import (
     split_replicates,
     spread,
 )
+from ressearch.networks.source import Meeting, call
 from ressearch.shapes import Shape
 
 
@@ -48,6 +50,13 @@ class Merge(ABC):
     @abstractmethod
     def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build a module called as ``merge(x, shortcut, residual)``."""
+
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Return how the meeting, alone, is written in Python: with the same parameters, under the same names.
+
+        Raises ArchitectureError if it does not say so: a merge of a plugin that cannot be exported as code.
+        """
+        raise ArchitectureError(f"{type(self).__name__}: the merge has no `source`, so that code of it can be written")
 
 
 class _WeightedSum(nn.Module):
@@ -74,6 +83,38 @@ class WeightedSum(Merge):
         """Build the sum."""
         return _WeightedSum(*self.scales(place))
 
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the sum."""
+        shortcut, residual = (
+            name if scale == 1 else f"{scale!r} * {name}"
+            for name, scale in zip(("shortcut", "residual"), self.scales(place), strict=True)
+        )
+        return Meeting(f"{shortcut} + {residual}")
+
+
+class LearnedScale1d(nn.Module):
+    """Multiplies each of `width` features (all of them, if `width` is 1) by a learned number."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Multiply (batch, ..., features)."""
+        return input * self.scale
+
+
+class LearnedScale2d(nn.Module):
+    """Multiplies each of `width` channels (all of them, if `width` is 1) by a learned number."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Multiply (batch, channels, height, width)."""
+        return input * self.scale.view(-1, 1, 1)
+
 
 class _LearnedScale(nn.Module):
     def __init__(self, width: int, initial: float) -> None:
@@ -98,6 +139,25 @@ class LearnedScale(Merge):
     def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the scale."""
         return _LearnedScale(replicates * self.width, self.initial)
+
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the scale."""
+        kind = LearnedScale2d if modality == "image" else LearnedScale1d
+        return Meeting("shortcut + self.merge(residual)", call(kind, self.width, self.initial))
+
+
+class StochasticDepth(nn.Module):
+    """Keeps a branch with probability `survival` in training, for the whole batch; in evaluation scales it by that."""
+
+    def __init__(self, survival: float) -> None:
+        super().__init__()
+        self.survival = survival
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Keep, drop or scale."""
+        if not self.training:
+            return self.survival * input
+        return input * (torch.rand((), device=input.device) < self.survival)
 
 
 class _Survival(Stochastic):
@@ -125,6 +185,10 @@ class Survival(Merge):
         """Build the draw."""
         return _Survival(self.survival(place), replicates)
 
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the draw."""
+        return Meeting("shortcut + self.merge(residual)", call(StochasticDepth, self.survival(place)))
+
 
 class _DropoutShortcut(nn.Module):
     def __init__(self, rate: float, replicates: int) -> None:
@@ -145,6 +209,23 @@ class DropoutShortcut(Merge):
     def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the dropout."""
         return _DropoutShortcut(self.rate, replicates)
+
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the dropout."""
+        return Meeting("self.merge(shortcut) + residual", call(nn.Dropout, self.rate))
+
+
+class Gate(nn.Module):
+    """A number between 0 and 1 for each element, from `gate`, whose bias starts at `bias`."""
+
+    def __init__(self, gate: nn.Module, bias: float) -> None:
+        super().__init__()
+        self.gate = gate
+        nn.init.constant_(gate.bias, bias)  # type: ignore[arg-type]
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the gate's opening."""
+        return torch.sigmoid(self.gate(input))
 
 
 class GatedSum(nn.Module):
@@ -178,6 +259,13 @@ class Gated(Merge):
         """Build the gate; `ressearch.networks.module.initialise` sets its bias."""
         return GatedSum(self.gate.module(replicates), self.bias, self.gates_residual)
 
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the gate."""
+        gate = call(Gate, self.gate.source(), self.bias)
+        if self.gates_residual:
+            return Meeting("torch.lerp(shortcut, residual, self.merge(x))", gate)
+        return Meeting("(1 - self.merge(x)) * shortcut + residual", gate)
+
 
 class _Concatenation(nn.Module):
     def __init__(self, replicates: int) -> None:
@@ -207,3 +295,7 @@ class Concatenation(Merge):
     def module(self, place: Place, replicates: int = 1) -> nn.Module:
         """Build the concatenation."""
         return _Concatenation(replicates)
+
+    def source(self, place: Place, modality: str) -> Meeting:
+        """Write the concatenation."""
+        return Meeting(f"torch.cat((x, residual), {1 if modality == 'image' else -1})")

@@ -39,7 +39,7 @@ def test_attention_computes_what_torchs_own_computes(heads: int) -> None:
         reference.out_proj.bias.copy_(ours.project_out.bias)
     x = torch.randn(3, 5, 8)
     torch.testing.assert_close(ours(x), reference(x, x, x)[0])
-    assert (ours.heads, ours.replicates) == (heads, 1)
+    assert ours.heads == heads
 
 
 def test_attention_may_change_the_width() -> None:

@@ -1,19 +1,6 @@
-"""Networks out of ressearch: a trained classifier as a file, and weights in the layout of torchvision and timm.
+"""A trained classifier as a file.
 
-`train` trains one of a study's networks, `save` writes it (`FORMATS`), `load` reads it back. `to_published` writes a
-network's state under their keys, `load_published` reads it. The mapping (torchvision's ``resnet.py``; timm's where
-torchvision has none):
-
-==========================  ==================================================================================
-ressearch                   published
-==========================  ==================================================================================
-``stem.0``, ``stem.1``      ``conv1``, ``bn1``
-``stem.0 … 7`` (deep)       ``conv1.0``, ``conv1.1``, ``conv1.3``, ``conv1.4``, ``conv1.6``, ``bn1`` (timm, ResNet-D)
-``stages.S.B.branch``       ``layer{S+1}.B``: its convolutions ``conv1``, ``conv2``, …, its norms ``bn1``, ``bn2``, …
-squeeze-excitation          ``se.fc1``, ``se.fc2`` (timm)
-``stages.S.B.shortcut``     ``layer{S+1}.B.downsample``: convolution ``0``, norm ``1``; after an average pool 1 and 2
-``head.1``                  ``fc``
-==========================  ==================================================================================
+`train` trains one of a study's networks, `save` writes it (`FORMATS`), `load` reads it back.
 """
 
 from __future__ import annotations
@@ -22,105 +9,39 @@ import importlib.util
 import json
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ressearch.data import Dataset
 from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
+from ressearch.export.code import Inputs, write_code
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build
 from ressearch.networks.cost import input_channels
-from ressearch.networks.layers import SqueezeExciteModule
-from ressearch.networks.module import ResidualNetwork, ResidualUnit
+from ressearch.networks.module import ResidualNetwork
+from ressearch.networks.published import load_published, published_keys, to_published
 from ressearch.shapes import Shape
 
-_STEMS = {"imagenet": ("conv1", "bn1"), "deep": ("conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6", "bn1")}
-
-
-def published_keys(network: ResidualNetwork) -> dict[str, str]:
-    """Return the published key of each key of the network's state dict.
-
-    Raises ArchitectureError if the network is none of the published ResNets' kind: basic or bottleneck blocks in
-    post order, batch norm, identity skips, the `imagenet` or `deep` stem.
-    """
-    _require_resnet(network.architecture)
-    names: dict[nn.Module, str] = {}
-    stem = [module for module in network.stem if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
-    names.update(zip(stem, _STEMS[network.architecture.stem], strict=True))
-    for stage, units in enumerate(network.stages, start=1):
-        for index, unit in enumerate(units.children()):
-            assert isinstance(unit, ResidualUnit)
-            prefix = f"layer{stage}.{index}"
-            convs = norms = 0
-            for module in unit.branch:
-                if isinstance(module, nn.Conv2d):
-                    convs += 1
-                    names[module] = f"{prefix}.conv{convs}"
-                elif isinstance(module, nn.BatchNorm2d):
-                    norms += 1
-                    names[module] = f"{prefix}.bn{norms}"
-                elif isinstance(module, SqueezeExciteModule):
-                    names[module.reduce], names[module.expand] = f"{prefix}.se.fc1", f"{prefix}.se.fc2"
-            # timm keeps a place for the average pool of ResNet-D, also where the stride is 1 and it does nothing.
-            first = 1 if network.architecture.shortcut == "avgpool_projection" else 0
-            weighted = [module for module in unit.shortcut if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
-            names.update((module, f"{prefix}.downsample.{first + at}") for at, module in enumerate(weighted))
-    names[network.classifier] = "fc"
-    ours = {module: name for name, module in network.named_modules()}
-    return {f"{ours[module]}.{key}": f"{name}.{key}" for module, name in names.items() for key in module.state_dict()}
-
-
-def _require_resnet(architecture: Architecture) -> None:
-    for field, expected in (
-        ("block", ("basic", "bottleneck")),
-        ("stem", tuple(_STEMS)),
-        ("norm", ("batch",)),
-        ("norm_order", ("post",)),
-        ("skip", ("identity",)),
-        ("shortcut", ("projection", "avgpool_projection")),
-        ("head_width", (None,)),
-    ):
-        value = getattr(architecture, field)
-        if value not in expected:
-            known = " or ".join(map(str, expected))
-            raise ArchitectureError(f"{field}: '{value}' is in no published ResNet; their state dicts have {known}")
-
-
-def to_published(network: ResidualNetwork) -> dict[str, Tensor]:
-    """Return the network's state dict under torchvision's (timm's) keys; the tensors are shared, not copied.
-
-    Raises ArchitectureError as `published_keys`.
-    """
-    keys = published_keys(network)
-    return {keys[key]: value for key, value in network.state_dict().items()}
-
-
-def load_published(network: ResidualNetwork, state: Mapping[str, Tensor]) -> None:
-    """Load a state dict with torchvision's (timm's) ResNet keys, strictly: every key is used, every weight is set.
-
-    Read files with ``torch.load(file, weights_only=True)`` or safetensors, which run no code.
-
-    Raises:
-        ArchitectureError: as `published_keys`, or a key is missing, unknown or of another shape (nothing is loaded).
-    """
-    keys = published_keys(network)
-    expected = {keys[key]: value for key, value in network.state_dict().items()}
-    for key in expected:
-        if key not in state:
-            raise ArchitectureError(f"state dict: '{key}' is missing ({len(state)} keys, expected {len(expected)})")
-    for key, value in state.items():
-        if key not in expected:
-            raise ArchitectureError(f"state dict: '{key}' is unknown; {nearest(key, expected)}")
-        if value.shape != expected[key].shape:
-            raise ArchitectureError(
-                f"state dict: '{key}' has shape {tuple(value.shape)}, expected {tuple(expected[key].shape)}"
-            )
-    with torch.no_grad():
-        network.load_state_dict({ours: state[published] for ours, published in keys.items()})
+__all__ = [
+    "FORMATS",
+    "Classifier",
+    "load",
+    "load_published",
+    "published_keys",
+    "require_format",
+    "require_writable",
+    "save",
+    "to_published",
+    "train",
+    "weights_beside",
+    "write_code",
+]
 
 
 class Classifier(nn.Module):
@@ -214,6 +135,8 @@ def train(
 
 FORMATS = {
     ".pt": "weights and description, for `ressearch.export.load`",
+    ".safetensors": "weights, with the description as metadata, for `ressearch.export.load` and others",
+    ".py": "a file of plain PyTorch for this network, its weights beside it (.safetensors)",
     ".pt2": "torch.export: a program that needs torch alone",
     ".onnx": "ONNX: for onnxruntime and others",
 }
@@ -261,6 +184,8 @@ def save(classifier: Classifier, path: str | Path) -> None:
     """
     suffix, file = require_format(path), Path(path)
     require_writable(path)
+    if suffix == ".py":  # the weights first: code without them would be of no use
+        save(classifier, weights_beside(file))
     part = file.with_name(f".{file.stem}.{os.getpid()}.part{suffix}")
     try:
         _WRITERS[suffix](classifier.cpu().eval(), part)
@@ -283,14 +208,33 @@ def _any_batch() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
 
 
-def _write_weights(classifier: Classifier, file: Path) -> None:
-    description = {
+def _description(classifier: Classifier) -> dict[str, str | list[str] | list[int]]:
+    return {
         "architecture": json.dumps(classifier.network.architecture.to_dict()),
         "classes": list(classifier.classes),
         "input_shape": list(classifier.input_shape),
         "input_dtype": str(classifier.input_dtype).removeprefix("torch."),
     }
-    torch.save({**description, "state": classifier.state_dict()}, file)
+
+
+def _write_weights(classifier: Classifier, file: Path) -> None:
+    torch.save({**_description(classifier), "state": classifier.state_dict()}, file)
+
+
+def _write_safetensors(classifier: Classifier, file: Path) -> None:
+    state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
+    safetensors.torch.save_file(state, file, {"ressearch": json.dumps(_description(classifier))})
+
+
+def _write_code(classifier: Classifier, file: Path) -> None:
+    inputs = Inputs(classifier.classes, classifier.input_dtype == torch.uint8, weights="net.safetensors")
+    architecture, outputs = classifier.network.architecture, len(classifier.classes)
+    file.write_text(write_code(architecture, classifier.input_shape, outputs, inputs), encoding="utf-8")
+
+
+def weights_beside(file: str | Path) -> Path:
+    """Return the file of weights that stands beside a file of code."""
+    return Path(file).with_suffix(".safetensors")
 
 
 def _write_program(classifier: Classifier, file: Path) -> None:
@@ -311,16 +255,22 @@ def _write_onnx(classifier: Classifier, file: Path) -> None:
     program.save(str(file))
 
 
-_WRITERS = {".pt": _write_weights, ".pt2": _write_program, ".onnx": _write_onnx}
+_WRITERS = {
+    ".pt": _write_weights,
+    ".safetensors": _write_safetensors,
+    ".py": _write_code,
+    ".pt2": _write_program,
+    ".onnx": _write_onnx,
+}
 
 
 def load(path: str | Path) -> Classifier:
-    """Read a classifier that `save` wrote as ``.pt``, in evaluation mode; runs no code of the file.
+    """Read a classifier that `save` wrote as ``.pt`` or ``.safetensors``, in evaluation mode; runs no code of the file.
 
     Raises ArchitectureError if the file is damaged or something else.
     """
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = _read_safetensors(path) if Path(path).suffix == ".safetensors" else torch.load(path, weights_only=True)
         shape = tuple(saved["input_shape"])
         architecture = Architecture.from_dict(json.loads(saved["architecture"]))
         state = saved["state"]
@@ -328,6 +278,21 @@ def load(path: str | Path) -> Classifier:
         dtype = _TYPES[saved.get("input_dtype", "float32")]  # older files do not say
         classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape, dtype)
         classifier.load_state_dict(state)
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         raise ArchitectureError(f"{path}: no network that ressearch saved: {first_line(error)}") from None
     return classifier.eval()
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        description = json.loads((file.metadata() or {})["ressearch"])
+        return {**description, "state": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
