@@ -168,8 +168,8 @@ def _loop(loop: Loop) -> Expression:
         ((name, series),) = loop.varying.items()
         over = f"{name} in {values(series)}"
     elif loop.varying:
-        names, series = ", ".join(loop.varying), ", ".join(values(one) for one in loop.varying.values())
-        over = f"{names} in zip({series})"
+        columns = ", ".join(values(one) for one in loop.varying.values())
+        over = f"{', '.join(loop.varying)} in zip({columns})"
     made = units[0].line
     if len(units) > 1:
         over, made = f"{over} for unit in ({', '.join(unit.line for unit in units)})", "unit"
