@@ -227,9 +227,16 @@ def _write_safetensors(classifier: Classifier, file: Path) -> None:
 
 
 def _write_code(classifier: Classifier, file: Path) -> None:
-    inputs = Inputs(classifier.classes, classifier.input_dtype == torch.uint8, weights="net.safetensors")
+    inputs = Inputs(
+        classifier.classes, classifier.input_dtype == torch.uint8, weights=f"{_final_stem(file)}.safetensors"
+    )
     architecture, outputs = classifier.network.architecture, len(classifier.classes)
     file.write_text(write_code(architecture, classifier.input_shape, outputs, inputs), encoding="utf-8")
+
+
+def _final_stem(part: Path) -> str:
+    """Return the stem that a file has once it is whole: `save` writes ``.STEM.PID.part.py`` first."""
+    return part.name.removeprefix(".").rsplit(".", 3)[0]
 
 
 def weights_beside(file: str | Path) -> Path:
@@ -262,6 +269,19 @@ _WRITERS = {
     ".pt2": _write_program,
     ".onnx": _write_onnx,
 }
+
+
+_DAMAGES = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What readers raise for files that are damaged or something else."""
 
 
 def load(path: str | Path) -> Classifier:

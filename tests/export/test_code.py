@@ -30,7 +30,7 @@ CHOICES = (
     + [{"norm": one, "norm_order": order} for one in NORMS for order in ("post", "pre")]
     + [{"shortcut": one, "norm_order": order} for one in SHORTCUTS for order in ("post", "pre")]
     + [{"stem": one} for one in STEMS]
-    + [{"se_ratio": 0.25, "dropout": 0.1}, {"block": "bottleneck", "kernel_size": (3, 5), "group_width": (4, 2)}]
+    + [{"se_ratio": 0.25, "dropout": 0.1}, {"block": "bottleneck", "kernel_size": (3, 5), "group_width": 2}]
 )
 
 
@@ -72,16 +72,17 @@ def test_equal_blocks_are_a_loop_of_one_class() -> None:
 def test_saved_code_runs_alone_with_the_weights_beside_it(tmp_path: Path) -> None:
     network = build(Architecture.from_name("basic-d1.1-w4.8"), 1, 3)
     classifier = Classifier(network, torch.tensor([[[9.0]]]), torch.tensor([[[3.0]]]), "abc", (1, 8, 8), torch.uint8)
-    save(classifier, tmp_path / "net.py")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["net.py", "net.safetensors"]
+    save(classifier, tmp_path / "my.net.py")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["my.net.py", "my.net.safetensors"]
+    assert 'load("my.net.safetensors")' in (tmp_path / "my.net.py").read_text()
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-I", "net.py", "net.safetensors"]
+    command = [sys.executable, "-I", "my.net.py", "my.net.safetensors"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert done.stdout == f"{parameters:,} parameters; logits of shape (2, 3)\n"
     written = types.ModuleType("written")
-    exec((tmp_path / "net.py").read_text(), written.__dict__)
+    exec((tmp_path / "my.net.py").read_text(), written.__dict__)
     pixels = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
     with torch.no_grad():
         expected = classifier.eval()(pixels)
-        torch.testing.assert_close(written.load(tmp_path / "net.safetensors")(pixels), expected)
+        torch.testing.assert_close(written.load(tmp_path / "my.net.safetensors")(pixels), expected)
