@@ -298,12 +298,16 @@ def export(
     if trial is None:
         trial = pick_network(directory, allow_plugins=allow_plugins, **bounds).trial
     classifier, accuracy = exporting.train(directory, trial, allow_plugins)
-    exporting.save(classifier, out)
+    difference = exporting.save(classifier, out)
     inputs = (
         f"{str(classifier.input_dtype).removeprefix('torch.')} (batch, {', '.join(map(str, classifier.input_shape))})"
     )
     say(f"trial {trial}, {classifier.network.architecture.name}, trained on a fresh seed: val_accuracy {accuracy:.4f}")
     say(f"written to {out}: {exporting.FORMATS[out.suffix]}; takes {inputs}")
+    if difference is None:
+        say("not checked against the trained network: that takes onnxruntime")
+    else:
+        say(f"read back and run: its logits differ from the trained network's by {difference:.1e} of the largest")
 
 
 __all__ = ["compare", "export", "pick", "report"]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ressearch.data import Dataset
 from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
+from ressearch.export import parity
 from ressearch.export.code import Inputs, write_code
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build
@@ -175,12 +176,17 @@ def require_writable(path: str | Path) -> None:
         raise ArchitectureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
 
 
-def save(classifier: Classifier, path: str | Path) -> None:
+def save(classifier: Classifier, path: str | Path) -> float | None:
     """Write a trained classifier in the format of the file's suffix, one of `FORMATS`; any batch size.
 
-    The file appears whole, or not at all. Programs (``.pt2``, ``.onnx``) take inputs of the classifier's `input_dtype`.
+    The file appears whole, or not at all: it is read back and run first. Programs (``.pt2``, ``.onnx``) take inputs of
+    the classifier's `input_dtype`.
 
-    Raises ArchitectureError as `require_format`, or where the file cannot be written.
+    Returns:
+        By how much the file's logits differ at most from the classifier's, relative to the largest logit (or 1); None
+        where the file cannot be run here: ONNX without onnxruntime.
+
+    Raises ArchitectureError as `require_format`, where the file cannot be written, or where it gives other logits.
     """
     suffix, file = require_format(path), Path(path)
     require_writable(path)
@@ -191,6 +197,9 @@ def save(classifier: Classifier, path: str | Path) -> None:
         _WRITERS[suffix](classifier.cpu().eval(), part)
         with part.open("rb+") as written:
             os.fsync(written.fileno())
+        found = _difference(classifier, suffix, part, weights_beside(file))
+        if found is not None and not found <= parity.TOLERANCE:
+            raise ArchitectureError(f"{path}: not written: its logits differ by {found:.2g} from the trained network's")
         part.replace(file)
     except torch.onnx.OnnxExporterError as error:
         raise ArchitectureError(f"{path}: {first_line(error)}") from None
@@ -198,6 +207,20 @@ def save(classifier: Classifier, path: str | Path) -> None:
         raise ArchitectureError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
     finally:
         part.unlink(missing_ok=True)
+    return found
+
+
+def _difference(classifier: Classifier, suffix: str, part: Path, weights: Path) -> float | None:
+    inputs = parity.inputs_like(classifier.input_shape, classifier.input_dtype)
+    if suffix in _READ_BACK:
+        with torch.inference_mode():
+            expected, again = classifier(inputs), load(part)(inputs)
+        return float((again - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+    return parity.difference(classifier, inputs, suffix, part, weights)
+
+
+_READ_BACK = (".pt", ".safetensors")
+"""Formats that `load` reads."""
 
 
 def _example(classifier: Classifier) -> tuple[Tensor]:
