@@ -94,3 +94,8 @@ def written(name: str, value: float) -> str:
     if name in TIMED:
         return format_seconds(value)
     return f"{format_count(value)}B" if name in SIZES else format_count(value)
+
+
+def exact(name: str, value: float) -> str:
+    """Write a value so that a limit of that is kept: counts and bytes to the last digit."""
+    return written(name, value) if name in TIMED else f"{value:.0f}{'B' * (name in SIZES)}"

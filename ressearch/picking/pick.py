@@ -12,7 +12,7 @@ from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost
 from ressearch.picking.field import Entrant, Field
-from ressearch.picking.limits import TIMED, Bounds, Limits, written
+from ressearch.picking.limits import TIMED, Bounds, Limits, exact, written
 from ressearch.plugins import require_networks
 from ressearch.results.status import Status
 from ressearch.results.store import Results, load
@@ -320,7 +320,7 @@ def _nothing_fits(directories: Sequence[str | Path], field: Field, limits: Limit
         return math.inf if any(map(math.isnan, shares)) else max(shares)
 
     near = min(field.entrants, key=excess)
-    needs = listed([f"{name} {written(name, value)}" for name, value in values(near).items()])
+    needs = listed([f"{name} {exact(name, value)}" for name, value in values(near).items()])
     said = listed([str(one) for one in directories])
     return (
         f"{said}: none of the {len(field)} fully trained networks fits the budget ({limits}); "

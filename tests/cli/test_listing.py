@@ -45,7 +45,9 @@ def test_a_kind_lists_its_whole_registry(capsys: pytest.CaptureFixture[str], kin
 
 def test_plots_are_listed_by_what_their_functions_say() -> None:
     rows = {row.name: row.summary for row in rows_of("plots")}
-    assert rows["cost_accuracy"] == "Validation accuracy against MACs and parameters, with the Pareto front."
+    assert rows["cost_accuracy"] == (
+        "Validation accuracy against MACs, parameters and, where it was measured, latency, with the Pareto front."
+    )
 
 
 def test_brackets_in_a_summary_are_printed_as_they_are(

@@ -20,7 +20,7 @@ def test_bounds_are_read_as_people_write_them() -> None:
         "activations": 7,
         "training_memory": 1_048_576,
     }
-    assert str(budget) == "params <= 20k, macs <= 40M, activations <= 7, training_memory <= 1.05M"
+    assert str(budget) == "params <= 20k, macs <= 40M, activations <= 7, training_memory <= 1.05MB"
 
 
 def test_no_bound_allows_everything_and_says_so() -> None:

@@ -14,7 +14,7 @@ from ressearch import Architecture, cost, pick
 from ressearch.cli import main
 from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.cost import Budget
-from ressearch.picking.limits import Limits, written
+from ressearch.picking.limits import Limits, exact, written
 from ressearch.picking.pick import Picked, picks
 from ressearch.reporting.claims import claims_of
 from ressearch.reporting.evidence import of_results
@@ -270,6 +270,10 @@ def test_a_budget_of_size_counts_bytes() -> None:
     assert not Budget(max_size=4 * price.params - 1).allows(price)
     assert Budget(max_size=2 * price.params, bytes_per_weight=2).allows(price)
     assert str(Budget(max_size="1MB", max_macs="2M")) == "macs <= 2M, size <= 1MB"
+
+
+def test_what_the_nearest_network_has_is_written_so_that_it_would_be_kept() -> None:
+    assert (exact("params", 4934), exact("size", 19736), exact("latency", 0.001)) == ("4934", "19736B", "1ms")
 
 
 def test_limits_read_as_they_are_written() -> None:
