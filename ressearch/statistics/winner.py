@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from ressearch.statistics.means import Floats, moderated_variances
 
@@ -135,19 +135,24 @@ class Standing:
             confidence: of the statement that the best of all is one of them.
         """
         which = np.arange(len(self.mean)) if among is None else np.asarray(among, dtype=np.intp)
-        mean, variance = self.mean[which], self.variance[which] / self.seeds[which]
-        rivals = np.argsort(-mean, kind="stable")[:_RIVALS]
-        total = variance[:, None] + variance[None, rivals]
-        gap = mean[None, rivals] - mean[:, None]
-        square = variance**2 / np.maximum(self.freedom[which], 1e-9)
-        squares = square[:, None] + square[None, rivals]
+        level = 1 - confidence ** (1 / max(len(which) - 1, 1))
+        ordered = which[np.argsort(-self.mean[which], kind="stable")]
+        left = ordered[self._beaten(ordered, ordered[:1])[:, 0] > level]  # whom the first beats needs no other test
+        return [int(one) for one in left[self._beaten(left, ordered[:_RIVALS]).min(axis=1) > level]]
+
+    def _beaten(self, networks: NDArray[np.intp], rivals: NDArray[np.intp]) -> Floats:
+        """Return one-sided p-values of «the rival is no better», shape (networks, rivals)."""
+        variance = self.variance / self.seeds
+        square = variance**2 / np.maximum(self.freedom, 1e-9)
+        total = variance[networks, None] + variance[None, rivals]
+        gap = self.mean[None, rivals] - self.mean[networks, None]
+        squares = square[networks, None] + square[None, rivals]
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = np.where(squares > 0, total**2 / squares, 1e9)
             ratio = np.where(total > 0, gap / np.sqrt(total), np.where(gap > 0, np.inf, 0.0))
-        p = np.where(np.isnan(total), 1.0, stats.t.sf(ratio, freedom))
+        p = np.where(np.isnan(total), 1.0, special.stdtr(freedom, -ratio))
         p[gap <= 0] = 1.0
-        level = 1 - confidence ** (1 / max(len(which) - 1, 1))
-        return [int(which[one]) for one in np.argsort(-mean, kind="stable") if p[one].min() > level]
+        return np.asarray(p)
 
 
 def standing(scores: Sequence[ArrayLike], resolution: float = 0.0, draws: int = 2000) -> Standing:

@@ -18,6 +18,10 @@ METHOD = (
 )
 
 
+_STEPS = 40
+"""Budgets that are listed at most."""
+
+
 @analysis("budgets")
 def budgets(evidence: Evidence) -> list[Claim]:
     """One claim for each network that is the pick of some budget, from the least budget up."""
@@ -72,7 +76,7 @@ def budget_steps(evidence: Evidence) -> tuple[str | None, tuple[Step, ...]]:
     if evidence.standing.shrunk is None or len(np.unique(cost[~np.isnan(cost)])) < 2:
         return None, ()
     order = np.lexsort((evidence.networks["network"], cost, -evidence.standing.estimate))
-    return axis, tuple(frontier(cost, [int(one) for one in order], evidence.standing))
+    return axis, tuple(frontier(cost, [int(one) for one in order], evidence.standing, _STEPS))
 
 
 __all__ = ["budget_steps", "budgets"]
