@@ -124,11 +124,14 @@ class Field:
 
     def probability_of_best(self, one: Entrant, among: Sequence[Entrant]) -> float | None:
         """Return the probability that an entrant is the best of some; None where nothing says what is chance."""
-        if self.standing is None or (draws := self.standing.draws) is None or one.place is None:
+        if self.standing is None or one.place is None:
             return None
-        drawn = draws[:, [other.place for other in among if other.place is not None]]
+        places = [other.place for other in among if other.place is not None]
+        drawn = self.standing.draws(np.array(places, dtype=np.intp))
+        if drawn is None:
+            return None
         best = drawn.max(axis=1)
-        is_best = draws[:, one.place] == best
+        is_best = drawn[:, places.index(one.place)] == best
         return float((is_best / (drawn == best[:, None]).sum(axis=1)).mean())  # equal ones share a draw
 
     def tied(self, among: Sequence[Entrant]) -> list[Entrant]:

@@ -53,31 +53,47 @@ def frontier(cost: Floats, order: Sequence[int], standing: Standing | None, most
         return []
     costs, first = cost[by_cost], np.minimum.accumulate(rank[by_cost])
     ends = np.flatnonzero(np.append(np.diff(costs) > 0, True))
-    draws = None if standing is None else standing.draws
-    highest = None if draws is None else np.maximum.accumulate(draws[:, by_cost], axis=1)
+    rivals = np.flatnonzero(_may_lead(by_cost, standing))
+    draws = None if standing is None else standing.draws(by_cost[rivals])
+    highest = None if draws is None else np.maximum.accumulate(draws, axis=1)
+    column = {int(by_cost[place]): at for at, place in enumerate(rivals)}
     steps = []
     for at in _thinned(ends, first, most):
         allowed, pick = by_cost[: at + 1], int(order[first[at]])
         following = costs[at + 1 :]
         probability = low = high = None
         if standing is not None and draws is not None and highest is not None:
-            probability = float((draws[:, pick] >= highest[:, at]).mean())
-            low, high = _band(standing, draws, highest[:, at], pick)
+            best = highest[:, np.searchsorted(rivals, at, side="right") - 1]
+            drawn = draws[:, column[pick]]
+            probability = float((drawn >= best).mean())
+            low, high = _band(standing, drawn, best, pick)
         tied = () if standing is None else tuple(standing.tied([int(one) for one in allowed]))
         until = float(following[0]) if len(following) else None
         steps.append(Step(float(costs[at]), until, len(allowed), pick, tied, probability, low, high))
     return steps
 
 
-def _band(standing: Standing, draws: Floats, highest: Floats, pick: int) -> tuple[float, float]:
+def _may_lead(by_cost: NDArray[np.intp], standing: Standing | None) -> NDArray[np.bool_]:
+    """Return which networks, in order of cost, may be the best of those that cost no more: the others are not drawn."""
+    if standing is None or standing.shrunk is None:
+        return np.full(len(by_cost), True)
+    estimate, reach = standing.shrunk.estimate[by_cost], _FAR * standing.shrunk.error[by_cost]
+    return np.asarray(estimate + reach >= np.maximum.accumulate(estimate - reach))
+
+
+_FAR = 6.0
+"""Standard errors beyond which an accuracy does not lie."""
+
+
+def _band(standing: Standing, drawn: Floats, highest: Floats, pick: int) -> tuple[float, float]:
     """Return within which the highest accuracy lies with 90 % probability.
 
     Draws are of the networks apart; what is not known of their common level, by which the error of an estimate exceeds
     that of its draws, is added to all alike.
     """
     assert standing.shrunk is not None
-    common = np.sqrt(max(float(standing.shrunk.error[pick] ** 2 - draws[:, pick].var()), 0.0))
-    level = common * np.random.default_rng(0).standard_normal(len(draws))
+    common = np.sqrt(max(float(standing.shrunk.error[pick] ** 2 - drawn.var()), 0.0))
+    level = common * np.random.default_rng(0).standard_normal(len(drawn))
     low, high = np.quantile(highest + level, (0.05, 0.95))
     return max(float(low), 0.0), min(float(high), 1.0)
 

@@ -12,7 +12,6 @@ which of them are tied with the best.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -110,19 +109,26 @@ class Standing:
         """What networks are ranked by: their accuracies given all of them; their means where that is not known."""
         return self.mean if self.shrunk is None else self.shrunk.estimate
 
-    @functools.cached_property
-    def draws(self) -> Floats | None:
-        """The networks' true accuracies drawn at once, shape (draws, G); None where nothing says what is chance.
+    def draws(self, networks: NDArray[np.intp] | None = None) -> Floats | None:
+        """Return true accuracies of networks drawn at once, shape (draws, networks); None where chance is not known.
 
         A network that cannot be the best of all is drawn alone, from its estimate and error.
+
+        Args:
+            networks: which; None is all.
         """
         if self.shrunk is None:
             return None
         shrunk = self.shrunk
-        noise = np.random.default_rng(0).standard_normal((len(shrunk.draws), len(shrunk.estimate)))
-        every = shrunk.estimate + shrunk.error * noise
-        every[:, shrunk.leaders] = shrunk.draws
-        return np.asarray(every)
+        which = np.arange(len(shrunk.estimate)) if networks is None else networks
+        column = np.full(len(shrunk.estimate), -1)
+        column[shrunk.leaders] = np.arange(len(shrunk.leaders))
+        leads = column[which] >= 0
+        every = np.empty((len(shrunk.draws), len(which)))
+        every[:, leads] = shrunk.draws[:, column[which[leads]]]
+        noise = np.random.default_rng(0).standard_normal((len(shrunk.draws), int((~leads).sum())))
+        every[:, ~leads] = shrunk.estimate[which[~leads]] + shrunk.error[which[~leads]] * noise
+        return every
 
     def tied(self, among: Sequence[int] | None = None, confidence: float = 0.95) -> list[int]:
         """Return the networks that no other was shown to beat, the highest mean first.

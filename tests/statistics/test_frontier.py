@@ -51,7 +51,7 @@ def stood() -> Standing:
 def test_probabilities_and_bands_are_those_of_the_draws(stood: Standing) -> None:
     cost = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
     order = [int(one) for one in np.argsort(-stood.estimate)]
-    draws = stood.draws
+    draws = stood.draws()
     assert draws is not None
     for step in frontier(cost, order, stood):
         allowed = [one for one in range(8) if cost[one] <= step.budget]
@@ -85,15 +85,31 @@ def test_draws_of_all_networks_are_centred_on_their_estimates() -> None:
     found = standing([0.5 + 0.3 * one / 700 + 0.01 * rng.standard_normal(2) for one in range(700)])
     assert found.shrunk is not None
     assert len(found.shrunk.leaders) == 500
-    assert found.draws is not None
-    assert found.draws.shape == (2000, 700)
+    draws = found.draws()
+    assert draws is not None
+    assert draws.shape == (2000, 700)
     rest = np.setdiff1d(np.arange(700), found.shrunk.leaders)
-    assert np.abs(found.draws.mean(axis=0) - found.estimate)[rest].max() < 5 * found.shrunk.error.max() / 2000**0.5
-    assert found.draws.std(axis=0)[rest] == pytest.approx(found.shrunk.error[rest], rel=0.1)
+    assert np.abs(draws.mean(axis=0) - found.estimate)[rest].max() < 5 * found.shrunk.error.max() / 2000**0.5
+    assert draws.std(axis=0)[rest] == pytest.approx(found.shrunk.error[rest], rel=0.1)
 
 
 def test_one_seed_each_leaves_everything_tied() -> None:
     found = standing([[0.5], [0.9], [0.7]])
     assert found.shrunk is None
-    assert found.draws is None
+    assert found.draws() is None
     assert found.tied() == [1, 2, 0]
+
+
+def test_networks_that_cannot_lead_change_nothing() -> None:
+    rng = np.random.default_rng(3)
+    scores = [one + 0.002 * rng.standard_normal(3) for one in np.linspace(0.5, 0.9, 40)]
+    cost, found = np.append(np.arange(20.0), np.arange(20.0)), standing(scores, 1 / 2000)
+    draws = found.draws()
+    assert draws is not None
+    for step in frontier(cost, [int(one) for one in np.argsort(-found.estimate)], found):
+        allowed = np.flatnonzero(cost <= step.budget)
+        best = draws[:, allowed].max(axis=1)
+        assert step.probability == pytest.approx(np.mean(draws[:, step.pick] == best))
+        some = found.draws(allowed[::-1])
+        assert some is not None
+        assert np.array_equal(some, draws[:, allowed[::-1]])
