@@ -14,7 +14,7 @@ from ressearch.cli.output import print_json, say
 from ressearch.errors import RessearchError
 from ressearch.limits import LARGEST_BATCH
 from ressearch.shapes import Shape
-from ressearch.units import format_milliseconds
+from ressearch.units import counted, format_milliseconds
 
 
 @click.command("latency")
@@ -90,7 +90,7 @@ def latency_command(
         return
     say(found["name"])
     say(f"input      {'x'.join(map(str, shape))}, batch {batch_size}, {found['num_classes']} classes")
-    threads_text = f", {took.threads} {'thread' if took.threads == 1 else 'threads'}" if took.threads else ""
+    threads_text = f", {counted(took.threads, 'thread')}" if took.threads else ""
     say(f"device     {took.device}{threads_text}{', exported' if exported else ''}")
     middle = f"half of {took.runs} runs from {format_milliseconds(took.low)} to {format_milliseconds(took.high)}"
     say(f"latency    {format_milliseconds(took.median)} (median; {middle})")

@@ -211,12 +211,10 @@ def save(classifier: Classifier, path: str | Path) -> float | None:
 
 
 def _difference(classifier: Classifier, suffix: str, part: Path, weights: Path) -> float | None:
-    inputs = parity.inputs_like(classifier.input_shape, classifier.input_dtype)
-    if suffix in _READ_BACK:
-        with torch.inference_mode():
-            expected, again = classifier(inputs), load(part)(inputs)
-        return float((again - expected).abs().max()) / max(1.0, float(expected.abs().max()))
-    return parity.difference(classifier, inputs, suffix, part, weights)
+    again = load(part) if suffix in _READ_BACK else parity.runner(suffix, part, weights)
+    if again is None:
+        return None
+    return parity.difference(classifier, again, parity.inputs_like(classifier.input_shape, classifier.input_dtype))
 
 
 _READ_BACK = (".pt", ".safetensors")
@@ -321,16 +319,7 @@ def load(path: str | Path) -> Classifier:
         dtype = _TYPES[saved.get("input_dtype", "float32")]  # older files do not say
         classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape, dtype)
         classifier.load_state_dict(state)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-        SafetensorError,
-    ) as error:
+    except _DAMAGES as error:
         raise ArchitectureError(f"{path}: no network that ressearch saved: {first_line(error)}") from None
     return classifier.eval()
 

@@ -28,26 +28,28 @@ def inputs_like(shape: tuple[int, ...], dtype: torch.dtype, count: int = _EXAMPL
     return torch.randn(count, *shape, generator=generator).to(dtype)
 
 
-def difference(classifier: nn.Module, inputs: Tensor, suffix: str, file: Path, weights: Path) -> float | None:
-    """Return by how much the logits of a file differ at most, relative to the largest; None if it cannot be run here.
+def difference(classifier: nn.Module, again: Run, inputs: Tensor) -> float:
+    """Return by how much the logits of what was read back differ at most, relative to the largest (or 1).
 
     Args:
         classifier: what was written, on the CPU, in evaluation mode.
+        again: what was read back.
         inputs: to run both on.
-        suffix: the file's format.
-        file: the file.
-        weights: the file of weights beside it, for code.
     """
-    run = _reader(suffix, file, weights)
-    if run is None:
-        return None
     with torch.inference_mode():
-        expected, found = classifier(inputs), run(inputs)
+        expected, found = classifier(inputs), again(inputs)
     scale = max(1.0, float(expected.abs().max()))
     return float((found - expected).abs().max()) / scale
 
 
-def _reader(suffix: str, file: Path, weights: Path) -> Run | None:
+def runner(suffix: str, file: Path, weights: Path) -> Run | None:
+    """Return what runs a file that is a program; None if it cannot be run here.
+
+    Args:
+        suffix: the file's format.
+        file: the file.
+        weights: the file of weights beside it, for code.
+    """
     if suffix == ".py":
         written: Any = types.ModuleType("written")
         exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), written.__dict__)  # our own, just written
@@ -66,4 +68,4 @@ def _onnx(file: Path) -> Run:
     return lambda inputs: torch.from_numpy(session.run(None, {"inputs": inputs.numpy()})[0])
 
 
-__all__ = ["TOLERANCE", "difference", "inputs_like"]
+__all__ = ["TOLERANCE", "difference", "inputs_like", "runner"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def frontier_of(field: Field, axis: str, most: int = 100) -> Frontier:
             )
         )
     found = Frontier(axis, tuple(picks), ())
-    return Frontier(axis, found.picks, _presets(field, found))
+    return replace(found, presets=_presets(field, found))
 
 
 def _cost(one: Entrant, axis: str) -> float:

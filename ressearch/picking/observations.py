@@ -14,7 +14,7 @@ from ressearch.results.schema import architecture_of
 from ressearch.results.status import Status
 from ressearch.results.store import Results
 from ressearch.search.samplers import SAMPLERS
-from ressearch.statistics.means import moderated_variances
+from ressearch.statistics.means import scores_by_seed
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,20 +82,15 @@ def observe(results: Results) -> Observations:
         if row["epochs"] == epochs and (curve := earlier.get(int(row["trial"]))):
             at = {epochs >> halving for halving in range(1, _HALVINGS + 1)} - {0, epochs}
             rows += [(network, epoch, np.array(curve[epoch]), False, is_even) for epoch in sorted(at & set(curve))]
-    mean = np.array([scores.mean() for _, _, scores, _, _ in rows])
-    count = np.array([len(scores) for _, _, scores, _, _ in rows], float)
     examples = results.run.get("examples", {}).get("validation") or 1000
     step = 1 / examples
-    own = np.array(
-        [max(scores.var(ddof=1), step**2 / 12) if len(scores) > 1 else np.nan for _, _, scores, _, _ in rows]
-    )
-    variance = moderated_variances(mean, own, count - 1)[0] / count if rows else np.zeros(0)
+    mean, count, variance, _ = scores_by_seed([scores for _, _, scores, _, _ in rows], step)
     return Observations(
         tuple(networks),
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] / epochs for row in rows], float),
         mean,
-        variance,
+        variance / count,
         np.array([row[3] for row in rows], bool),
         np.array([row[4] for row in rows], bool),
         step / 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -250,7 +251,7 @@ def picks(
     chosen = [_pick(field, one, fits, limits, timed) for one in fits[:n]]
     if cheaper is not None:
         other = _pick(field, cheaper, fits, limits, timed)
-        chosen[0] = Pick(**{**vars(chosen[0]), "cheaper": other})
+        chosen[0] = dataclasses.replace(chosen[0], cheaper=other)
     return Picked(tuple(chosen), _unfinished(field, limits, timed), limits, tuple(studies))
 
 

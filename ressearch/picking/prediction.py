@@ -21,6 +21,7 @@ from ressearch.picking.field import Field
 from ressearch.picking.limits import Bounds, Limits, written
 from ressearch.picking.surrogate import LEAST_TRIALS, Prediction, Surrogate
 from ressearch.plugins import require_networks
+from ressearch.results.status import Status
 from ressearch.results.store import Results, load
 from ressearch.search.recorded import recipe_of
 from ressearch.spaces.columns import columns
@@ -162,7 +163,8 @@ def predict(
         found = found[np.flatnonzero(found.total(model.part) + model.overhead <= most * (1 + model.error.median))]
     prediction = surrogate.predict(found)
     order = _order(prediction, by)
-    done = {one.record.name for one in Field.of([results])}
+    trials = results.trials
+    done = set(trials.loc[(trials["phase"] == "search") & (trials["status"] == Status.COMPLETED), "name"])
     picks = []
     shape, classes = tuple(results.run["input_shape"]), results.run["num_classes"]
     for row, architecture in _architectures(found, order, done, n if most is None else _MEASURED):

@@ -114,9 +114,8 @@ class Monitor:
         """The best row so far of the search, among trials that trained every epoch (else among all)."""
         objective = self.study.objective
         rows = [row for row in self._rows() if row["phase"] == "search" and row[objective.column] is not None]
-        ended = sum(not is_open(row) for row in self._rows())
-        if ended != self._ranked[0]:  # ranking thousands of trials takes too long to be done at each refresh
-            self._ranked = ended, next(iter(ranked(rows, objective, finals_of(self._rows()))), None)
+        if self.ended_trials != self._ranked[0]:  # ranking thousands of trials takes too long for each refresh
+            self._ranked = self.ended_trials, next(iter(ranked(rows, objective, finals_of(self._rows()))), None)
         return self._ranked[1] or min(rows, key=objective.key, default=None)
 
 

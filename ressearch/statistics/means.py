@@ -306,6 +306,21 @@ def moderated_variances(mean: Floats, own: Floats, freedom: Floats) -> tuple[Flo
     return variance, dof
 
 
+def scores_by_seed(scores: Sequence[npt.ArrayLike], resolution: float = 0.0) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the means of scores over seeds, how many seeds there are, their variance as moderated, and its freedom.
+
+    Args:
+        scores: of each network, one for each seed.
+        resolution: the step between scores that can be told apart: variances are not taken for smaller than its
+            rounding error.
+    """
+    values = [np.asarray(one, dtype=float) for one in scores]
+    mean = np.array([one.mean() for one in values])
+    seeds = np.array([len(one) for one in values], dtype=float)
+    own = np.array([max(one.var(ddof=1), resolution**2 / 12) if len(one) > 1 else np.nan for one in values])
+    return mean, seeds, *moderated_variances(mean, own, seeds - 1)
+
+
 def _prior(own: Floats, freedom: Floats) -> tuple[float, float, float]:
     """Return the variance that a group's variances scatter around, what it is worth, and all degrees of freedom."""
     total = float(freedom.sum())

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from ressearch.statistics.means import Floats, moderated_variances
+from ressearch.statistics.means import Floats, scores_by_seed
 
 _GRID = 120
 _ROUNDS = 200
@@ -169,14 +169,9 @@ def standing(scores: Sequence[ArrayLike], resolution: float = 0.0, draws: int = 
         resolution: the step between scores that can be told apart, 1/examples; 0 if not known.
         draws: how often the true accuracies are drawn, for probabilities; 0 where these are not asked for.
     """
-    values = [np.asarray(one, dtype=float) for one in scores]
-    mean = np.array([one.mean() for one in values])
-    seeds = np.array([len(one) for one in values], dtype=float)
-    own = np.array([one.var(ddof=1) if len(one) > 1 else np.nan for one in values])
-    own = np.where(np.isnan(own), np.nan, np.maximum(own, resolution**2 / 12))
-    variance, freedom = moderated_variances(mean, own, seeds - 1)
+    mean, seeds, variance, freedom = scores_by_seed(scores, resolution)
     shrunk = None
-    if len(values) >= _FEWEST and (variance > 0).all():  # false where one is not known
+    if len(mean) >= _FEWEST and (variance > 0).all():  # false where one is not known
         shrunk = shrink(mean, variance / seeds, float(np.median(freedom)), draws)
     return Standing(mean, seeds, variance, freedom, shrunk)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results.made import RUN, point, results, row
+from results.made import RUN, curves, results, row
 
 import ressearch.picking.pick
 from ressearch import Architecture, cost, pick
@@ -15,17 +15,6 @@ from ressearch.errors import BudgetError, PluginError, StudyError
 from ressearch.networks.cost import Cost
 from ressearch.picking.field import Field
 from ressearch.picking.pick import Pick, cheapest_alike
-
-
-def curves(*last: tuple[int, float, float]) -> list[dict[str, Any]]:
-    """Return learning curves of two epochs and two seeds whose last accuracies are these, by trial."""
-    return [
-        {"trial": trial, **point(epoch, seed, accuracy if epoch == 2 else 0.01)}
-        for trial, *accuracies in last
-        for epoch in (2, 1)
-        for seed, accuracy in enumerate(accuracies)
-    ]
-
 
 # trial 3 is best; its seeds differ by 0.04, so that a standard error is 0.02
 ROWS = [

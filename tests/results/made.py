@@ -96,3 +96,13 @@ def results(rows: list[dict[str, Any]], curves: list[dict[str, Any]], run: dict[
     trials = pd.DataFrame(rows, columns=TRIALS.names)
     progress = Progress(len(rows), len(rows), (), {})
     return Results(Path("made"), trials, pd.DataFrame(curves, columns=CURVES.names), run, "", progress)
+
+
+def curves(*last: tuple[int, float, float]) -> list[dict[str, Any]]:
+    """Return learning curves of two epochs and two seeds whose last accuracies are these, by trial."""
+    return [
+        {"trial": trial, **point(epoch, seed, accuracy if epoch == 2 else 0.01)}
+        for trial, *accuracies in last
+        for epoch in (2, 1)
+        for seed, accuracy in enumerate(accuracies)
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from results.made import point, results, row
+from results.made import curves, results, row
 
 from ressearch import Architecture
 from ressearch.networks.cost import Cost
@@ -16,17 +16,6 @@ from ressearch.results.aggregate import replicates, spent
 from ressearch.results.ranking import OBJECTIVES, Objective, ranked, ranked_table
 from ressearch.results.record import TrialRecord
 from ressearch.results.status import Status
-
-
-def curves(*last: tuple[int, float, float]) -> list[dict[str, Any]]:
-    """Return learning curves of two epochs and two seeds whose last accuracies are these, by trial."""
-    return [
-        {"trial": trial, **point(epoch, seed, accuracy if epoch == 2 else 0.01)}
-        for trial, *accuracies in last
-        for epoch in (2, 1)
-        for seed, accuracy in enumerate(accuracies)
-    ]
-
 
 # trial 3 is best; its seeds differ by 0.04, so that a standard error is 0.02
 ROWS = [
