@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from common import save
@@ -132,21 +132,16 @@ def make(directory: Path, trials: int, epochs: int) -> None:
 def measure(study: Path, out: Path) -> dict[str, float]:
     """Run the command; return its seconds, the CPU's, its peak memory in MiB and the size of its page in MB."""
     command = [sys.executable, "-m", "ressearch", "report", str(study), "--out", str(out), "--force"]
-    start, peak, spent = time.perf_counter(), 0, 0.0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        try:
-            peak = max(peak, process.memory_info().rss)
-            spent = sum(process.cpu_times()[:2])
-        except psutil.Error:
-            break
-        time.sleep(0.02)
-    if process.wait() != 0:
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     return {
         "seconds": round(time.perf_counter() - start, 2),
-        "cpu_seconds": round(spent, 2),
-        "peak_mib": round(peak / 2**20),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mib": round(usage.ru_maxrss / (1024 if sys.platform == "linux" else 2**20)),
         "page_mb": round((out / "report.html").stat().st_size / 1e6, 2),
     }
 

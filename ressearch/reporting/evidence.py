@@ -110,6 +110,17 @@ class Evidence:
         scores = [np.concatenate([self.scores[one], self.fresh.get(one, ())]) for one in self.numbers]
         return standing(scores, 0.0 if self.examples is None else 1 / self.examples)
 
+    @cached_property
+    def order(self) -> list[int]:
+        """The networks' places in `networks`, the best first, as `ressearch.results.ranking` has it."""
+        objective = None if self.results is None else Objective.of(self.results.run)
+        if objective is None or objective.column == "val_accuracy":
+            value = -self.standing.estimate
+        else:
+            value = self.networks["objective"].to_numpy(dtype=float) * (-1 if objective.is_more else 1)
+        cost = self.networks["macs"] if "macs" in self.networks else np.zeros(len(value))
+        return [int(one) for one in np.lexsort((self.networks["network"], cost, value))]
+
     def _by_network(self, column: str) -> dict[int, np.ndarray]:
         values = self.replicates[column].to_numpy(dtype=float)
         places = self.replicates.groupby("network", sort=False).indices
@@ -148,7 +159,14 @@ _CHOICES = (
     "kernel_size",
     "dropout",
     "zero_gamma",
+    "bottleneck_ratio",
+    "group_width",
+    "se_ratio",
+    "se_position",
+    "head_width",
 )
+_DESCRIBED = ("depth", "widths", "strides", "stem_width", "skip_options", *_CHOICES)
+"""Columns of the trial table that axes are read from."""
 
 
 def axes_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +177,7 @@ def axes_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     widths, strides = (tuple(int(one) for one in row[key]) for key in ("widths", "strides"))
     values: dict[str, Any] = {"depth": int(row["depth"]), "width": widths[0]}
-    for key in (*_CHOICES, "bottleneck_ratio", "group_width", "se_ratio", "se_position", "head_width"):
+    for key in _CHOICES:
         if key in row:
             values[key] = _single(row[key])
     options = json.loads(row.get("skip_options") or "{}")
@@ -207,7 +225,7 @@ def of_results(results: Results) -> Evidence:
     run = results.run
     trials = results.phase("search").trials
     trials = trials[trials["status"] == Status.COMPLETED]
-    rows: list[Any] = trials.to_dict("records")
+    rows: list[Any] = trials[[key for key in _DESCRIBED if key in trials]].to_dict("records")
     described = [axes_of(row) for row in rows]
     networks = pd.DataFrame({"network": trials["trial"].to_numpy(), "name": trials["name"].to_numpy()})
     for key in ("depth", *COSTS):

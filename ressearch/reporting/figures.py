@@ -134,8 +134,20 @@ def tag(marks: PathCollection, networks: Iterable[int]) -> None:
     marks.set_gid(_TAG + ",".join(str(int(one)) for one in networks))
 
 
+def lay_out(one: Figure) -> None:
+    """Give the panels of a finished figure their places, once for all files that it is saved to.
+
+    A figure with a layout engine is laid out, and all of it drawn, twice for each file.
+    """
+    engine = one.get_layout_engine()
+    if engine is not None:
+        engine.execute(one)
+        one.set_layout_engine("none")
+
+
 def svg(one: Figure) -> str:
     """Return a figure as SVG that follows the page's colours, its points marked with the networks that they are."""
+    lay_out(one)
     text = io.StringIO()
     one.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()

@@ -22,7 +22,7 @@ from ressearch.reporting import plots, plots_of_studies  # noqa: F401  (register
 from ressearch.reporting.claims import Claim, claims_of
 from ressearch.reporting.claims.headline import headline
 from ressearch.reporting.evidence import COST_WORDS, Evidence
-from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, style, svg
+from ressearch.reporting.figures import PLOTS, Plot, drawn, for_page, lay_out, style, svg
 from ressearch.reporting.tables import PageTable, csv_tables, page_tables
 from ressearch.results import Results
 from ressearch.units import format_count, listed
@@ -332,10 +332,12 @@ def _write_files(evidence: Evidence, content: Content, directory: Path) -> None:
     with style():
         for one in content.figures:
             whole = one.whole()
+            lay_out(whole)
             whole.savefig(directory / "figures" / f"{one.name}.png", dpi=110 if len(one.panels) > 4 else 150)
-            (directory / "figures" / f"{one.name}.svg").write_text(svg(whole), encoding="utf-8")
-            parts = [drawn([panel]) for panel in one.panels] or [whole]
-            figures[one.name] = [Markup(for_page(svg(part), f"{one.name}-{at}-")) for at, part in enumerate(parts)]
+            text = svg(whole)
+            (directory / "figures" / f"{one.name}.svg").write_text(text, encoding="utf-8")
+            parts = [text] if len(one.panels) <= 1 else [svg(drawn([panel])) for panel in one.panels]
+            figures[one.name] = [Markup(for_page(part, f"{one.name}-{at}-")) for at, part in enumerate(parts)]
     for name, table in csv_tables(evidence).items():
         _write_csv(_plain_lists(table), directory / "tables" / f"{name}.csv")
         if name in ("best", "depths", "shared") and not table.empty:
@@ -443,8 +445,8 @@ def _plain_lists(table: pd.DataFrame) -> pd.DataFrame:
     def plain(value: Any) -> Any:
         return json.dumps(value.tolist()) if isinstance(value, np.ndarray) else value
 
-    lists_plain: pd.DataFrame = table.apply(lambda column: column.map(plain) if column.dtype == object else column)
-    return lists_plain
+    lists = {str(key): [plain(one) for one in table[key].to_numpy()] for key in table if table[key].dtype == object}
+    return table.assign(**lists)
 
 
 def _markdown(table: pd.DataFrame) -> str:

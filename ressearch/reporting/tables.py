@@ -14,7 +14,7 @@ from ressearch.reporting.evidence import COSTS, Evidence
 from ressearch.results import Results
 from ressearch.results.aggregate import spent
 from ressearch.results.ranking import COSTS as COST_COLUMNS
-from ressearch.results.ranking import Objective, ranked_table
+from ressearch.results.ranking import Objective
 from ressearch.results.status import Status
 from ressearch.statistics.intervals import hypervolume, mean_interval, pareto_front
 from ressearch.units import format_count, format_milliseconds
@@ -27,9 +27,9 @@ _UNFINISHED = 50
 
 @functools.lru_cache(maxsize=4)
 def best_table(evidence: Evidence) -> pd.DataFrame:
-    """Return the networks by their mean accuracy, the highest first, with 95 % Student intervals over seeds.
+    """Return the networks, the best first, with their mean accuracies and 95 % Student intervals over seeds.
 
-    Of a study with another first objective, by that.
+    The best by their accuracies given all networks; of a study with another first objective, by that.
     """
     table = evidence.networks
     kept = ["network", "name", *(key for key in ("depth", *COSTS[:2]) if key in table)]
@@ -43,13 +43,11 @@ def best_table(evidence: Evidence) -> pd.DataFrame:
     if evidence.train_scores:
         best["train_accuracy"] = [float(evidence.train_scores[int(one)].mean()) for one in table["network"]]
     if evidence.results is None:
-        return best.sort_values("val_accuracy", ascending=False, kind="stable", ignore_index=True)
+        return best.iloc[evidence.order].reset_index(drop=True)
     objective = Objective.of(evidence.results.run)
-    ranked = ranked_table(evidence.results.trials, objective)["trial"]
-    rank = {int(trial): place for place, trial in enumerate(ranked)}
     if objective.column not in best:
         best[objective.column] = table["objective"].to_numpy()
-    best = best.sort_values("network", key=lambda column: column.map(rank), ignore_index=True)
+    best = best.iloc[evidence.order].reset_index(drop=True)
     return best.rename(columns={"network": "trial"})
 
 

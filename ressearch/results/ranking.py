@@ -106,14 +106,15 @@ def rank(
     first = [row for row in done if not (row["name"] in seen or seen.add(row["name"]))]  # type: ignore[func-returns-value]
     at_best_rate = {int(row["trial"]) for row in first}
     others = [row for row in done if int(row["trial"]) not in at_best_rate]
-    scores = _scores(first, objective, fresh_of(first, finals))
+    networks = sorted(first, key=lambda row: int(row["trial"]))  # in any order the same draws are made
+    scores = _scores(networks, objective, fresh_of(networks, finals))
     if scores is not None:
         from ressearch.statistics.winner import standing  # imports scipy
 
         resolution = 0.0 if objective.examples is None else 1 / objective.examples
         found = standing(scores, resolution, draws)
-        order = sorted(range(len(first)), key=lambda one: (-found.estimate[one], *objective.key(first[one])[1:]))
-        return Ranking([first[one] for one in order], others, found, tuple(order))
+        order = sorted(range(len(first)), key=lambda one: (-found.estimate[one], *objective.key(networks[one])[1:]))
+        return Ranking([networks[one] for one in order], others, found, tuple(order))
     return Ranking(first, others)
 
 
@@ -160,6 +161,8 @@ def fresh_of(rows: Iterable[Mapping[str, Any]], finals: Iterable[Mapping[str, An
 def fresh_scores(trials: pd.DataFrame) -> dict[int, Sequence[float]]:
     """Return the same of the trial table of a study."""
     keys = ["trial", "phase", "status", "epochs", "of_trial", "seed_val_accuracies"]
+    if not (trials["phase"] == "final").any():
+        return {}
     rows: list[dict[str, Any]] = trials[keys].to_dict("records")  # type: ignore[assignment]
     return fresh_of([row for row in rows if row["phase"] == "search"], finals_of(rows))
 

@@ -161,7 +161,8 @@ def _measured(
     for step in steps:
         for axis in step.axes:
             row[axis] = table[axis].iloc[ends[1]]
-        same = np.all([[_same(one, row[axis]) for one in table[axis]] for axis in axes], axis=0)
+        wanted = {axis: row[axis] for axis in axes}
+        same = np.all([[_same(one, value) for one in table[axis]] for axis, value in wanted.items()], axis=0)
         if not same.any():
             return None
         places.append(int(np.flatnonzero(same)[0]))

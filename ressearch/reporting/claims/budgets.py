@@ -75,8 +75,7 @@ def budget_steps(evidence: Evidence) -> tuple[str | None, tuple[Step, ...]]:
     cost = evidence.networks[axis].to_numpy(dtype=float)
     if evidence.standing.shrunk is None or len(np.unique(cost[~np.isnan(cost)])) < 2:
         return None, ()
-    order = np.lexsort((evidence.networks["network"], cost, -evidence.standing.estimate))
-    return axis, tuple(frontier(cost, [int(one) for one in order], evidence.standing, _STEPS))
+    return axis, tuple(frontier(cost, evidence.order, evidence.standing, _STEPS))
 
 
 __all__ = ["budget_steps", "budgets"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ressearch.reporting.claims.claim import Claim
 from ressearch.reporting.evidence import Evidence
-from ressearch.results.ranking import Objective, ranked_table
+from ressearch.results.ranking import Objective
 
 
 def headline(evidence: Evidence, claims: dict[str, list[Claim]]) -> list[Claim]:
@@ -42,8 +42,8 @@ def _by_objective(evidence: Evidence) -> list[Claim]:
     """Name the best network by the study's first objective, where that is not accuracy: the one that `pick` takes."""
     if evidence.results is None or (objective := Objective.of(evidence.results.run)).column == "val_accuracy":
         return []
-    first = ranked_table(evidence.results.trials, objective).iloc[0]
-    value = float(first[objective.column])
+    first = evidence.networks.iloc[evidence.order[0]]
+    value = float(first["objective"])
     return [
         Claim(
             "best_by_objective",
@@ -52,7 +52,7 @@ def _by_objective(evidence: Evidence) -> list[Claim]:
             None,
             None,
             "mean over seeds; the optimism of having been chosen is not taken out",
-            len(first["seeds"]),
+            len(evidence.scores[int(first["network"])]),
             f"By {objective.words}, which the study optimised, the best of {len(evidence.networks)} fully "
             f"trained networks is {first['name']} ({value:.4g}). What follows is on accuracy.",
         )
