@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -186,3 +189,14 @@ def test_what_has_no_meaning_is_refused() -> None:
         Backbone(grouped)
     with pytest.raises(ArchitectureError, match="2 replicates"):
         grouped.reset_classifier(4)
+
+
+def test_the_pages_examples_give_what_their_comments_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backbone.md").read_text()
+    first, *others = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(first, names)
+    shown = re.findall(r"^(backbone\..*?)\s+# (.*)$", first, re.MULTILINE)
+    assert len(shown) == 2
+    assert all(eval(call, names) == ast.literal_eval(said) for call, said in shown)
+    exec(next(block for block in others if "load_published" in block), names)
