@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 import torch
@@ -77,7 +77,11 @@ def build(
 
 
 def build_replicates(
-    architecture: Architecture, seeds: Sequence[int], in_channels: int = 3, num_classes: int | None = None
+    architecture: Architecture,
+    seeds: Sequence[int],
+    in_channels: int = 3,
+    num_classes: int | None = None,
+    prepare: Callable[[ResidualNetwork], object] | None = None,
 ) -> ResidualNetwork:
     """Build one network that is K replicates of `architecture`, each initialised as `build` does after its seed.
 
@@ -86,6 +90,7 @@ def build_replicates(
         seeds: one per replicate; torch's global random state is left as it was.
         in_channels: as in `build`, of one replicate.
         num_classes: as in `build`, of one replicate.
+        prepare: is called with each replicate's network alone once it is initialised, such as to load weights into it.
 
     Returns:
         A module that maps ``(batch, K * in_channels, height, width)`` (vectors and sequences: the last axis K-fold) to
@@ -96,6 +101,8 @@ def build_replicates(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             alone.append(build(architecture, in_channels, num_classes))
+        if prepare is not None:
+            prepare(alone[-1])
     if len(alone) == 1:
         return alone[0]
     with torch.random.fork_rng(devices=[]):  # torch's layers draw values of their own, which are replaced
