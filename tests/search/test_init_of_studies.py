@@ -10,7 +10,7 @@ import torch
 
 from ressearch import Architecture, Study, build, check, resume, run
 from ressearch.cli import main
-from ressearch.errors import ArchitectureError, StudyError
+from ressearch.errors import StudyError
 from ressearch.export import to_published
 from ressearch.networks.pretrained import read_weights
 from ressearch.reporting import page
@@ -38,7 +38,7 @@ def test_check_says_how_the_weights_are_adapted(tmp_path: Path, capsys: pytest.C
     found = check(str(file))
     adapted = ["first convolution adapted to 1 input channels", "new classifier of 3 classes (the file's has 1000)"]
     assert sorted(found["init"]["adapted"]) == adapted
-    assert main(["check", str(file)]) == 0
+    main(["check", str(file)])
     assert "weights    every replicate starts from w.pt; " in capsys.readouterr().out
 
 
@@ -46,7 +46,8 @@ def test_networks_that_the_weights_do_not_fit_are_refused_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = study_file(tmp_path, skip="identity, none")
-    assert main(["check", str(file)]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", str(file)])
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "mine.yaml:3: recipe.init: basic-d1-w8" in said
@@ -65,7 +66,7 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path, init: str, said:
 def test_spaces_too_large_to_list_are_sampled(tmp_path: Path) -> None:
     values = {
         "space": {"search": {"depths": [[1], [2]], "width": {"low": 8, "high": 512}, "stem": "imagenet"}},
-        "data": "synthetic",
+        "data": {"name": "synthetic"},
         "search": {"trials": 2, "sampler": "random"},
         "recipe": {"init": str(study_file(tmp_path).parent / "w.pt")},
     }
@@ -87,9 +88,7 @@ def test_what_ran_is_on_record_and_a_changed_file_is_noticed(tmp_path: Path, ray
     (out / "run.json").write_text(json.dumps(record))
     Study.from_directory(out)
     weights.write_bytes(weights.read_bytes() + b"\0")
-    with pytest.raises(
-        (StudyError, ArchitectureError), match=r"recipe\.init: .*w\.pt was changed since the study began"
-    ):
+    with pytest.raises(StudyError, match=r"recipe\.init: .*w\.pt was changed since the study began"):
         Study.from_directory(out)
     with (out / "study.yaml").open("a") as text:
         text.write("\nsearch: {budget: {epochs: 9}}\n")
