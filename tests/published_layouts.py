@@ -28,7 +28,7 @@ _TORCHVISION_REGNETS = {  # those of pycls' widths: torchvision's x_400mf, y_800
     "x": {"800mf": "800mf", "1.6gf": "1_6gf", "3.2gf": "3_2gf", "8.0gf": "8gf", "16gf": "16gf", "32gf": "32gf"},
     "y": {"400mf": "400mf", "1.6gf": "1_6gf", "3.2gf": "3_2gf", "16gf": "16gf", "32gf": "32gf"},
 }
-DENSENETS = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32), "densenet201": (6, 12, 48, 32)}
+_DENSENETS = ("densenet121", "densenet169", "densenet201")
 
 TIMM = {
     **{f"{name}-imagenet": name for name in _RESNETS},
@@ -46,9 +46,9 @@ TIMM = {
         for kind in "xy"
         for size, tenths in zip(_REGNETS, (2, 4, 6, 8, 16, 32, 40, 64, 80, 120, 160, 320), strict=True)
     },
-    **{name: name for name in DENSENETS},
+    **{f"{name}-imagenet": name for name in _DENSENETS},
 }
-"""timm's model of each preset, and of each of `DENSENETS`."""
+"""timm's model of each preset."""
 
 TORCHVISION = {
     **{f"{name}-imagenet": name for name in _RESNETS},
@@ -63,11 +63,11 @@ TORCHVISION = {
         for kind, names in _TORCHVISION_REGNETS.items()
         for size, name in names.items()
     },
-    **{name: name for name in DENSENETS},
+    **{f"{name}-imagenet": name for name in _DENSENETS},
 }
 """torchvision's."""
 
-WITH_LOGITS = ("convnext-tiny-imagenet", "efficientnet-b0-imagenet", "regnety-400mf-imagenet", "densenet121")
+WITH_LOGITS = ("convnext-tiny-imagenet", "efficientnet-b0-imagenet", "regnety-400mf-imagenet", "densenet121-imagenet")
 
 
 def made_state(shapes: Mapping[str, list[int]]) -> dict[str, Tensor]:

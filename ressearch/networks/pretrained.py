@@ -149,7 +149,8 @@ def _translated(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return a file's tensors under our keys, and what the file calls each of our keys."""
     state = weights.state
-    if weights.architecture is not None and weights.architecture != network.architecture:
+    of = weights.architecture
+    if of is not None and of.replace(zero_gamma=False) != network.architecture.replace(zero_gamma=False):
         raise ArchitectureError(
             f"holds the weights of {weights.architecture.name}, and the network is {network.architecture.name}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import published_layouts
 import pytest
 import torch
-from published_layouts import DENSENETS, made_state
+from published_layouts import made_state
 
 from ressearch import Architecture, build, presets
 from ressearch.errors import ArchitectureError
@@ -20,18 +20,9 @@ HOUSES: dict[str, dict[str, Any]] = {house: made["models"] for house, made in pu
 MODELS = [(house, preset) for house, models in HOUSES.items() for preset in models]
 
 
-def architecture_of(name: str) -> Architecture:
-    if name not in DENSENETS:
-        return Architecture.preset(name)
-    # Huang et al. 2017, Table 1: growth rate 32, compression 0.5, a stem of 64 channels
-    options: Any = {"growth_rate": 32, "compression": 0.5}
-    fields: Any = {"norm_order": "pre", "skip": "dense", "skip_options": options}
-    return Architecture("dense_bottleneck", DENSENETS[name], stem="imagenet", stem_width=64, **fields)
-
-
 def empty(name: str) -> ResidualNetwork:
     with torch.device("meta"):
-        architecture = architecture_of(name)
+        architecture = Architecture.preset(name)
         return ResidualNetwork(architecture, plan(architecture))
 
 
@@ -45,7 +36,7 @@ def test_keys_and_shapes_are_the_published_models(house: str, name: str) -> None
 def test_loaded_weights_compute_what_the_published_model_does(house: str, name: str) -> None:
     model = HOUSES[house][name]
     state = made_state(model["shapes"])
-    network = build(architecture_of(name)).double()
+    network = build(Architecture.preset(name)).double()
     load_published(network, state)
     assert all(torch.equal(value, state[key]) for key, value in to_published(network, house).items())
     found = published_layouts.logits(network)
