@@ -12,10 +12,12 @@ from ressearch import Architecture, Study, build, check, resume, run
 from ressearch.cli import main
 from ressearch.errors import StudyError
 from ressearch.export import to_published
-from ressearch.networks.pretrained import read_weights
+from ressearch.networks.pretrained import Weights, read_weights
 from ressearch.reporting import page
 from ressearch.results import load
 from ressearch.search.initial import require_weights_fit
+from ressearch.search.trial import TrialSpec, TrialTrainable
+from ressearch.training import Recipe
 
 SMALL = Architecture(depths=(1,), widths=(8,), stem="imagenet")
 
@@ -94,3 +96,15 @@ def test_what_ran_is_on_record_and_a_changed_file_is_noticed(tmp_path: Path, ray
         text.write("\nsearch: {budget: {epochs: 9}}\n")
     with pytest.raises(StudyError, match="was changed since the study began"):
         resume(out)
+
+
+def test_a_checkpoint_is_gone_on_from_with_the_same_weights_alone() -> None:
+    def key(init: Weights | None) -> str:
+        trial = TrialTrainable.__new__(TrialTrainable)
+        trial._config = {"architecture": SMALL.to_dict(), "lr": None}
+        trial._spec = TrialSpec(Recipe(init=None if init is None else init.file), threads=1, classes=3, init=init)
+        return trial._key
+
+    assert key(Weights("w.pt", "a", {})) == key(Weights("w.pt", "a", {})) != key(Weights("w.pt", "b", {}))
+    config = {"architecture": SMALL.to_dict(), "lr": None}
+    assert json.loads(key(None)) == [config, Recipe().model_dump(mode="json")]  # as older checkpoints have it
