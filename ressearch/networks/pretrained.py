@@ -151,9 +151,7 @@ def _translated(
     state = weights.state
     of = weights.architecture
     if of is not None and of.replace(zero_gamma=False) != network.architecture.replace(zero_gamma=False):
-        raise ArchitectureError(
-            f"holds the weights of {weights.architecture.name}, and the network is {network.architecture.name}"
-        )
+        raise ArchitectureError(f"holds the weights of {of.name}, and the network is {network.architecture.name}")
     shared = sum(key in own for key in state)
     if 2 * shared > len(own):
         names = {key: key for key in own}
