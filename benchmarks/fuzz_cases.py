@@ -82,7 +82,7 @@ space.grid.wa space.grid.wm data data.name data.validation data.test data.fracti
 data.size data.channels data.image data.label data.verify data.memory recipe recipe.optimizer recipe.lr
 recipe.lr.tune recipe.lr_batch_size recipe.lr_rule recipe.momentum recipe.weight_decay recipe.schedule
 recipe.warmup_epochs recipe.epochs recipe.batch_size recipe.label_smoothing recipe.gradient_clip recipe.ema
-recipe.augmentation recipe.seeds recipe.precision recipe.channels_last recipe.replicates recipe.cuda_graph
+recipe.augmentation recipe.seeds recipe.precision recipe.channels_last recipe.replicates recipe.init recipe.cuda_graph
 search search.trials search.sampler search.sampler.name search.scheduler search.scheduler.name
 search.scheduler.grace_period search.scheduler.reduction_factor search.objective search.constraints
 search.constraints.max_params search.constraints.max_macs search.constraints.max_activations

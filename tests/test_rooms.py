@@ -23,7 +23,7 @@ ROOMS: dict[str, set[str]] = {
 }
 """Which other rooms each may import. All may import what lies outside the rooms but `FACES`, which import all."""
 
-FACES = {"export", "cli", "plots", "testing", "__main__", "__init__"}
+FACES = {"export", "cli", "plots", "testing", "timm", "__main__", "__init__"}
 """What stands before the rooms."""
 
 

@@ -99,6 +99,9 @@ def check(study: Path, overrides: tuple[str, ...], as_json: bool) -> None:
             f"matched    {matched['cost']} {format_count(matched['target'])}, deviations from {matched['lowest']:+.1%} "
             f"to {matched['highest']:+.1%}"
         )
+    if (init := found["init"]) is not None:
+        said = ["every replicate starts from " + init["file"], *init["adapted"]]
+        say(f"weights    {'; '.join(said)}")
     for name, plan in found["phases"].items():
         say(
             f"{name:<10} {plan['trials']} trials x {plan['seeds']} seeds x {plan['epochs']} epochs, at most "

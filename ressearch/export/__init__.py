@@ -120,7 +120,7 @@ def train(
     changes = {"seeds": (fresh,)} | ({"channels_last": row["channels_last"]} if row.notna()["channels_last"] else {})
     recipe = recipe_of({str(key): value for key, value in row.items()}).model_copy(update=changes)
     architecture = architecture_of({str(key): value for key, value in row.items()})
-    engine = Engine(architecture, splits, len(study.dataset.classes), recipe)
+    engine = Engine(architecture, splits, len(study.dataset.classes), recipe, init=study.initial_weights)
     accuracy = 0.0
     while not engine.is_finished:
         accuracy = engine.train_epoch()[0].val_accuracy

@@ -22,7 +22,7 @@ def cost(architecture: Architecture, input_shape: Shape = (3, 32, 32), num_class
     Args:
         architecture: the network.
         input_shape: one input's, without the batch: (channels, height, width), (features,) or (tokens, features).
-        num_classes: outputs; None as in `ressearch.build`.
+        num_classes: outputs; 0 for no classifier, None as in `ressearch.build`.
 
     Returns:
         `Cost(params, macs, activations, saved)`. MACs count convolutions, linear layers and attention's products, bias
@@ -90,7 +90,8 @@ def breakdown(
             total, blocks = total + price.times(count), blocks + count
         add(f"stage {number}", f"{blocks} x {architecture.block}", total, shape)
     price, shape = planned.head.trace(shape)
-    add("head", "pool, classifier" if architecture.head_width is None else "conv, pool, classifier", price, shape)
+    named = ("conv", architecture.head_width is not None), ("pool", True), ("classifier", num_classes != 0)
+    add("head", ", ".join(part for part, is_there in named if is_there), price, shape)
     return rows
 
 

@@ -24,7 +24,7 @@ def initialise(network: ResidualNetwork) -> None:
         if isinstance(module, nn.Conv2d):
             fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-        elif isinstance(module, nn.Linear) and module is not network.classifier:
+        elif isinstance(module, nn.Linear) and module is not network.get_classifier():
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         else:
             continue
@@ -41,7 +41,9 @@ def initialise(network: ResidualNetwork) -> None:
     if architecture.zero_gamma:
         for unit in network.units:
             _zero_last_norm(unit.branch)
-    get_skip(architecture.skip, architecture.skip_options).initialise(network.units, network.classifier)
+    # A style may set the classifier; a network without one gives it a stand-in that holds, and draws, no numbers.
+    classifier = network.classifier if network.num_classes else nn.Linear(network.num_features, 1, device="meta")
+    get_skip(architecture.skip, architecture.skip_options).initialise(network.units, classifier)
 
 
 def _zero_last_norm(branch: nn.Module) -> None:

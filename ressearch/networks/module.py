@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ressearch.errors import ArchitectureError
+from ressearch.limits import short
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.layers import (
     Conv,
+    GlobalAveragePool,
     Layer,
     Linear,
     Norm,
@@ -52,9 +55,15 @@ class ResidualUnit(nn.Module):
 class ResidualNetwork(nn.Module):
     """The network of a `Plan`: maps ``(batch, *input_shape)`` to logits ``(batch, classes)``.
 
+    Without classes it maps to the pooled features, ``(batch, num_features)``.
+
     `stem`, `stages` and `head` are in the plan's order; a stage holds its transition, if it has one, then its
     `ResidualUnit` modules. With several `replicates` it is as many networks side by side along the channels
     (`ressearch.networks.replicated`): inputs ``(batch, K * channels, …)``, logits ``(batch, K * classes)``.
+
+    Attributes:
+        num_classes: outputs of the classifier; 0 where there is none.
+        num_features: channels that the classifier sees.
     """
 
     def __init__(self, architecture: Architecture, description: Plan, replicates: int = 1) -> None:
@@ -71,6 +80,10 @@ class ResidualNetwork(nn.Module):
             stages.append(nn.Sequential(*parts))
         self.stages = nn.Sequential(*stages)
         self.head = _sequential(description.head.layers, replicates)
+        layers = description.head.layers
+        self._pool = next(at for at, layer in enumerate(layers) if isinstance(layer, GlobalAveragePool))
+        self.num_classes = layers[-1].width if isinstance(layers[-1], Linear) else 0
+        self.num_features = architecture.head_width or architecture.widths[-1]
 
     @property
     def units(self) -> list[ResidualUnit]:
@@ -79,10 +92,58 @@ class ResidualNetwork(nn.Module):
 
     @property
     def classifier(self) -> nn.Linear:
-        """The last linear layer."""
+        """The last linear layer. Raises ArchitectureError if there is none."""
+        if not self.num_classes:
+            raise ArchitectureError("num_classes: 0: the network has no classifier")
         return self.head[-1]  # type: ignore[return-value]
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return logits, shape (batch, classes)."""
+        """Return logits, shape (batch, classes); without classes the pooled features, shape (batch, num_features)."""
         logits: Tensor = self.head(self.stages(self.stem(input)))
         return logits
+
+    def forward_features(self, input: Tensor) -> Tensor:
+        """Return what the head pools, such as maps of shape (batch, num_features, height, width).
+
+        What the head has ahead of its pool is applied: the last norm of pre-activation networks, `head_width`.
+        """
+        x: Tensor = self.stages(self.stem(input))
+        for module in list(self.head)[: self._pool]:
+            x = module(x)
+        return x
+
+    def forward_head(self, input: Tensor, pre_logits: bool = False) -> Tensor:
+        """Return logits of what `forward_features` returned, shape (batch, classes).
+
+        Args:
+            input: as `forward_features` returns it.
+            pre_logits: return what the classifier would see, shape (batch, num_features).
+        """
+        x = input
+        last = len(self.head) - (pre_logits and self.num_classes > 0)
+        for module in list(self.head)[self._pool : last]:
+            x = module(x)
+        return x
+
+    def get_classifier(self) -> nn.Module:
+        """Return the last linear layer; the identity where there is none."""
+        return self.classifier if self.num_classes else nn.Identity()
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new classifier in the place of the last one, initialised from torch's global random state.
+
+        Args:
+            num_classes: its outputs; 0 leaves none.
+
+        Raises:
+            ArchitectureError: no whole number of at least 0, or the network is several replicates.
+        """
+        if type(num_classes) is not int or num_classes < 0:
+            raise ArchitectureError(f"num_classes: {short(num_classes)} is not a whole number of at least 0")
+        if self.replicates > 1:
+            raise ArchitectureError(f"num_classes: {self.replicates} replicates in one network keep their classifiers")
+        features = list(self.head)[: len(self.head) - (self.num_classes > 0)]
+        if num_classes:
+            like = next(self.parameters())
+            features.append(nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype))
+        self.head, self.num_classes = nn.Sequential(*features), num_classes

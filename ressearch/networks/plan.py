@@ -154,7 +154,7 @@ class Stage(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A network as layers: stem, stages of residual units, head. `head` ends in the classifier."""
+    """A network as layers: stem, stages of residual units, head. `head` ends in the classifier, if there is one."""
 
     stem: Chain
     stages: tuple[Stage, ...]
@@ -224,6 +224,8 @@ _style = cached(functools.lru_cache(maxsize=_KEPT)(_Style))
 
 def plan(architecture: Architecture, in_channels: int = 3, num_classes: int | None = None) -> Plan:
     """Return the layers of `architecture` for inputs of `in_channels` channels (or features) and `num_classes` classes.
+
+    Without classes (0) there is no classifier: the head ends in the pooled features.
 
     Raises ArchitectureError if the fields contradict each other, such as a group width that does not divide a width.
     """
@@ -367,6 +369,8 @@ def _stem(style: _Style, stem: str, in_channels: int, width: int) -> Chain:
 @cached
 @functools.lru_cache(maxsize=_KEPT)
 def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -> Chain:
+    if type(num_classes) is not int or num_classes < 0:
+        raise ArchitectureError(f"num_classes: {short(num_classes)} is not a whole number of at least 0")
     kind, act = style.kind, Activation(style.activation)
     layers: list[Layer] = []
     if kind.final != "norm of the mean" and style.norm_order == "pre":
@@ -379,4 +383,4 @@ def _head(style: _Style, width: int, head_width: int | None, num_classes: int) -
     layers.append(GlobalAveragePool(kind.modality))
     if kind.final == "norm of the mean":
         layers += norm_layers(style.norm, width, "vector")
-    return Chain((*layers, Linear(width, num_classes)))
+    return Chain((*layers, Linear(width, num_classes)) if num_classes else tuple(layers))

@@ -30,6 +30,18 @@ def _wide_resnet(depth: int, factor: int) -> Architecture:
     return Architecture("basic", ((depth - 4) // 6,) * 3, widths, norm_order="pre", stem_width=16)
 
 
+def _dense_imagenet(depths: tuple[int, ...]) -> Architecture:
+    """Huang et al. 2017, Table 1: DenseNet-BC with growth rate 32, compression 0.5, a stem of 2k channels."""
+    return Architecture(
+        "dense_bottleneck",
+        depths,
+        norm_order="pre",
+        skip="dense",
+        skip_options={"growth_rate": 32, "compression": 0.5},  # type: ignore[arg-type]
+        stem="imagenet",
+    )
+
+
 def _dense_bc(depth: int, growth_rate: int) -> Architecture:
     """Huang et al. 2017, Table 2: DenseNet-BC, depth 6n+4 in 3 stages, compression 0.5, stem of 2k channels."""
     return Architecture(
@@ -134,6 +146,9 @@ def _published() -> dict[str, Architecture]:
             for name, (depth, ratio, groups) in _RESNEXT.items()
         },
         "se-resnet50-imagenet": _imagenet_resnet(*_IMAGENET[50], se_ratio=1 / 16, se_position="outer"),
+        "densenet121-imagenet": _dense_imagenet((6, 12, 24, 16)),
+        "densenet169-imagenet": _dense_imagenet((6, 12, 32, 32)),
+        "densenet201-imagenet": _dense_imagenet((6, 12, 48, 32)),
         "convnext-tiny-imagenet": _convnext((3, 3, 9, 3), 96),
         "convnext-small-imagenet": _convnext((3, 3, 27, 3), 96),
         **{f"regnet{key}-imagenet": _regnet(key) for key in _REGNET},
@@ -158,7 +173,7 @@ _PAPERS = {
     "resnet": "He et al. 2015",
     "preresnet": "He et al. 2016",
     "wrn": "Zagoruyko and Komodakis 2016",
-    "densenet100": "Huang et al. 2017",
+    "densenet": "Huang et al. 2017",
     "wide": "Zagoruyko and Komodakis 2016",
     "resnext": "Xie et al. 2017",
     "se": "Hu et al. 2018",

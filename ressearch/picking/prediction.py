@@ -300,7 +300,8 @@ def verify(
     for pick in picks:
         name = pick.architecture.name
         if name not in known:
-            engine = Engine(pick.architecture, splits, len(study.dataset.classes), recipe)
+            init = study.initial_weights
+            engine = Engine(pick.architecture, splits, len(study.dataset.classes), recipe, init=init)
             accuracies: tuple[float, ...] = ()
             while not engine.is_finished:
                 accuracies = tuple(float(one.val_accuracy) for one in engine.train_epoch())

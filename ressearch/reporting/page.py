@@ -227,6 +227,12 @@ def _method(results: Results) -> list[str]:
         f"{recipe['epochs']} epochs, batches of {recipe['batch_size']}, weight decay {recipe['weight_decay']:g} on "
         f"weights only, augmentation {', '.join(recipe['augmentation']) or 'none'}; the same for every network.",
     ]
+    if (init := run.get("init")) is not None:
+        lines.append(
+            f"Every replicate started from the weights in {Path(init['file']).name} (SHA-256 {init['sha256']}), so "
+            "that seeds differ by the order of the data and augmentation, and by the classifier where it is new: their "
+            "spread says nothing of other starting weights."
+        )
     search = study["search"]
     if study["space"]["grid"] is None:
         sampler = (search["sampler"] or {"name": "tpe"})["name"]

@@ -40,6 +40,11 @@ class _Plugin(_Part):
     registers: list[list[str]] = []
 
 
+class _Init(_Part):
+    file: str
+    sha256: str
+
+
 class _Run(_Part):
     """The keys that commands rely on, and their types; older versions wrote fewer."""
 
@@ -58,6 +63,7 @@ class _Run(_Part):
     examples: dict[str, int] = {}
     versions: dict[str, str] = {}
     plugins: dict[str, _Plugin] = {}
+    init: _Init | None = None
     machine: dict[str, Any] = {}
     resumed_at: list[str] = []
     host: str | None = None

@@ -19,6 +19,7 @@ from ressearch.limits import LISTED_POINTS
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
 from ressearch.search.advice import warnings_of
+from ressearch.search.initial import require_weights_fit
 from ressearch.search.memory import price, require_fit
 from ressearch.search.resources import trial_device, trial_resources
 from ressearch.search.storages import require_storage
@@ -52,6 +53,7 @@ def check(study: Study | str | Path) -> dict[str, Any]:
     cpus, gpus, concurrency = slots = trial_resources(study)
     require_storage(study.search.storage, study.name, study.place("search", "storage"))
     networks, is_complete = known_networks(study)
+    adapted = require_weights_fit(study, networks)
     space = study.search_space
     priced = price(study, networks)
     require_fit(study, priced, slots)
@@ -70,6 +72,7 @@ def check(study: Study | str | Path) -> dict[str, Any]:
         "data_is_here": not study.dataset.missing,
         "data_missing": study.dataset.missing or None,
         "memory": study.dataset.memory,
+        "init": None if study.recipe.init is None else {"file": study.recipe.init, "adapted": adapted},
         "trials": study.planned_trials,
         "seeds": len(study.recipe.seeds),
         "epochs": study.recipe.epochs,

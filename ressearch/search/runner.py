@@ -44,6 +44,7 @@ from ressearch.search import changes
 from ressearch.search.choices import put_back, repeated
 from ressearch.search.cluster import available, cluster_size, ray_running
 from ressearch.search.estimate import known_networks
+from ressearch.search.initial import require_weights_fit
 from ressearch.search.loggers import callbacks
 from ressearch.search.memory import price, require_fit
 from ressearch.search.monitor import Monitor
@@ -96,6 +97,7 @@ def run(
     _require_known_elsewhere(study)
     further = {"repeats": str(repeat), "choices": repeated(repeat, study)} if repeat is not None else {}
     study.require_data()
+    require_weights_fit(study)
     _require_resources(study, address)
     require_storage(study.search.storage, study.name, study.place("search", "storage"))
     if not is_url(out):
@@ -385,6 +387,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
         is_final=phase.is_final,
         plugins=study.loaded_plugins,
         measures_latency=measures_latency(study),
+        init=study.initial_weights,
     )
     data = share(study.splits(), with_test=phase.is_final)
     trainable = tune.with_resources(
@@ -469,6 +472,7 @@ def _describe(study: Study) -> dict[str, Any]:
         "overrides": study.overrides,
         "plugins": {plugin.name: plugin.record() for plugin in study.loaded_plugins},
         "installed_plugins": registry.installed(),
+        **_initial(study),
         "study": study.model_dump(mode="json"),
         "stated": study.stated,
         "planned_trials": study.planned_trials,
@@ -501,6 +505,12 @@ def _describe(study: Study) -> dict[str, Any]:
         "is_complete": False,
         "record": _RECORD,
     }
+
+
+def _initial(study: Study) -> dict[str, Any]:
+    """Return which weights networks start from, if the recipe names some."""
+    weights = study.initial_weights
+    return {} if weights is None else {"init": {"file": str(Path(weights.file).resolve()), "sha256": weights.sha256}}
 
 
 def _utc() -> str:

@@ -45,6 +45,7 @@ from ressearch.limits import (
 )
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Budget, cost
+from ressearch.networks.pretrained import Weights, read_weights
 from ressearch.plugins import Plugin, load_kept, load_plugin, require_distinct
 from ressearch.results.ranking import OBJECTIVES, Objective
 from ressearch.search import documents
@@ -98,6 +99,8 @@ class Study(Section):
 
     _document: documents.Document = PrivateAttr()
     _loaded: tuple[Plugin, ...] = PrivateAttr(default=())
+    _base: Path = PrivateAttr(default=Path())
+    _began_with: dict[str, str] | None = PrivateAttr(default=None)
 
     def __init__(self, /, **values: Any) -> None:
         """Validate a study given by its sections. Raises as `from_file` does."""
@@ -125,7 +128,7 @@ class Study(Section):
         """
         document = documents.read(path, overrides)
         document.values.setdefault("name", Path(path).stem)
-        return cls._validated(document, _load_plugins(document, Path(path).parent))
+        return cls._validated(document, _load_plugins(document, Path(path).parent), Path(path).parent)
 
     @classmethod
     def from_directory(
@@ -151,7 +154,7 @@ class Study(Section):
         overrides = [f"{key}={value}" for key, value in run.get("overrides", {}).items()]
         document = documents.read(directory / STUDY_FILE, overrides)
         document.values.setdefault("name", run["name"])
-        return cls._validated(document, plugins)
+        return cls._validated(document, plugins, directory, run.get("init"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Study:
@@ -181,18 +184,24 @@ class Study(Section):
         document = copy.deepcopy(self._document)
         document.values["data"] = {**(document.values.get("data") or {}), "name": name}
         document.overrides["data", "name"] = name
-        return self._validated(document, self._loaded)
+        return self._validated(document, self._loaded, self._base, self._began_with)
 
     @classmethod
-    def _validated(cls, document: documents.Document, plugins: tuple[Plugin, ...] = ()) -> Study:
+    def _validated(
+        cls,
+        document: documents.Document,
+        plugins: tuple[Plugin, ...] = (),
+        base: Path = Path(),
+        began_with: dict[str, str] | None = None,
+    ) -> Study:
         problems: list[RessearchError] = _space_problems(document)
         try:
             study = cls.from_values(document.values)
         except ValidationError as error:
             problems += [document.error(path, text) for path, text in complaints(error, cls)]
             raise _together(problems, document) from None
-        study._document, study._loaded = document, plugins
-        checks = [study._check_search, study._check_augmentation]
+        study._document, study._loaded, study._base, study._began_with = document, plugins, base, began_with
+        checks = [study._check_search, study._check_augmentation, study._check_init]
         for check in checks if problems else [*checks, study._check_space]:
             problems += _caught(check)
         for check in () if problems else (study._check_sampler, study._check_points):
@@ -269,6 +278,30 @@ class Study(Section):
         if self.recipe.augmentation and len(self.dataset.input_shape) != 3:
             message = f"'{self.recipe.augmentation[0]}' is for images; '{self.data.name}' has none"
             raise self._document.error(("recipe", "augmentation"), message)
+
+    def _check_init(self) -> None:
+        """Refuse a file of weights that cannot be read, or is not the one that the study began with."""
+        try:
+            _ = self.initial_weights
+        except RessearchError as error:
+            raise self._document.error(("recipe", "init"), str(error)) from None
+
+    @functools.cached_property
+    def initial_weights(self) -> Weights | None:
+        """What the recipe's `init` holds; None where it names no file.
+
+        Raises ArchitectureError if the file cannot be read, StudyError if it is not what the study began with.
+        """
+        if self.recipe.init is None:
+            return None
+        began = self._began_with
+        weights = read_weights(self._base / self.recipe.init if began is None else began["file"])
+        if began is not None and weights.sha256 != began["sha256"]:
+            raise StudyError(
+                f"{weights.file} was changed since the study began (SHA-256 {weights.sha256[:12]}, then "
+                f"{began['sha256'][:12]}): bring it back, or run into a new directory"
+            )
+        return weights
 
     def _check_search(self) -> None:
         from ressearch.search.samplers import SAMPLERS

@@ -27,6 +27,7 @@ from ressearch.data import Lazy, Place, Split, Splits
 from ressearch.errors import PluginError, StudyError, first_line
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.latency import measure_latency
+from ressearch.networks.pretrained import Weights
 from ressearch.plugins import Plugin, load_shipped
 from ressearch.results.examples import Correct, pack
 from ressearch.results.status import Status
@@ -58,6 +59,7 @@ class TrialSpec:
         gpus: what a trial reserves of GPUs; 0 trains on the CPU, whatever the machine has.
         plugins: what the process has to load to know the networks.
         measures_latency: whether each network's latency is measured before it is trained.
+        init: the weights that the recipe starts from, if it names some.
     """
 
     recipe: Recipe
@@ -69,6 +71,7 @@ class TrialSpec:
     gpus: float = 0.0
     plugins: tuple[Plugin, ...] = ()
     measures_latency: bool = False
+    init: Weights | None = None
 
     def checkpoint(self, trial: int) -> str | None:
         """Return the path (or URL) of a trial's checkpoint."""
@@ -268,7 +271,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
     def _key(self) -> str:
         """What a checkpoint must agree on to be gone on from."""
         config = {key: self._config[key] for key in ("architecture", "lr")}
-        return json.dumps([config, self._spec.recipe.model_dump(mode="json")], sort_keys=True)
+        init = [self._spec.init.sha256] if self._spec.init is not None else []
+        return json.dumps([config, self._spec.recipe.model_dump(mode="json"), *init], sort_keys=True)
 
     def _start(self) -> Engine:
         """Return the engine, at the trial's last checkpoint if it has one."""
@@ -282,7 +286,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
                 state = checkpoint.load(self._checkpoint, self._device)
         if state is None or state.get("config") != self._key:
             settle = Choices(self._spec.checkpoints) if self._spec.checkpoints is not None else None
-            return Engine(*arguments, self._recipe, settle=settle)
+            return Engine(*arguments, self._recipe, settle=settle, init=self._spec.init)
         self._history, self._note = state["history"], state["note"]
         self._is_told = False
         if self._note:

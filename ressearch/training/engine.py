@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Split, Splits
 from ressearch.networks.architecture import Architecture
+from ressearch.networks.pretrained import Weights, read_weights
 from ressearch.training.choose import Choice, Settle, choose
 from ressearch.training.memory import keep_freed_memory
 from ressearch.training.recipe import Recipe
@@ -39,6 +40,7 @@ class Engine:
         recipe: how.
         state: what `state_dict` returned, to go on from there.
         settle: the choices of grouping and layout that a study has on record; None knows this machine's alone.
+        init: what the recipe's `init` holds; None reads the file.
 
     Examples:
         >>> from ressearch.data import load_dataset, split
@@ -58,6 +60,7 @@ class Engine:
         recipe: Recipe,
         state: dict[str, Any] | None = None,
         settle: Settle | None = None,
+        init: Weights | None = None,
     ) -> None:
         self.recipe, self._splits = recipe, splits
         keep_freed_memory()
@@ -69,8 +72,12 @@ class Engine:
             else choose(architecture, train.input_shape, classes, recipe, train.labels.device, len(train), settle)
         )
         groups = [recipe.seeds] if self.choice.is_grouped else [(seed,) for seed in recipe.seeds]
+        if state is not None:
+            init = None  # it was trained on from there
+        elif init is None and recipe.init is not None:
+            init = read_weights(recipe.init)
         self.groups = [
-            Replicates(architecture, train, validation, classes, recipe, seeds, self.choice.channels_last)
+            Replicates(architecture, train, validation, classes, recipe, seeds, self.choice.channels_last, init)
             for seeds in groups
         ]
         for group, saved in zip(self.groups, state["groups"] if state else (), strict=False):

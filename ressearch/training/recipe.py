@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ressearch.data.augment import AUGMENTATIONS
 from ressearch.errors import nearest
@@ -86,6 +94,9 @@ class Recipe(Section):
         replicates: ``grouped`` trains all seeds as one network, ``separate`` one after another; ``auto`` takes what a
             warm-up finds faster, and ``grouped`` where the trial is too short for one. They round otherwise, too. Under
             ``float16`` seeds train one after another whatever this says.
+        init: a file of weights that every replicate starts from (`ressearch.networks.pretrained`), in the place of an
+            initialisation of its own; its path starts from the study file. Seeds then differ by the order of the data,
+            augmentation, and the new classifier where the number of classes is another.
         cuda_graph: on a GPU, capture the whole step once and replay it (``auto``), or not (``off``).
     """
 
@@ -107,6 +118,7 @@ class Recipe(Section):
     precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     channels_last: Literal[True, False, "auto"] = "auto"
     replicates: Literal["auto", "grouped", "separate"] = "auto"
+    init: str | None = None
     cuda_graph: Literal["auto", "off"] = "auto"
 
     @property
@@ -139,6 +151,12 @@ class Recipe(Section):
         """Return the recipe with one learning rate of `lrs`."""
         return self if lr is None else self.model_copy(update={"lr": lr})
 
+    @model_serializer(mode="wrap")
+    def _leave_no_init_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a recipe without `init` as versions before it did, so that their records stay comparable."""
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if key != "init" or value is not None}
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_to_seeds(cls, value: object) -> object:
@@ -164,6 +182,12 @@ class Recipe(Section):
             if name not in AUGMENTATIONS:
                 raise ValueError(f"{short(name)} is unknown; {nearest(name, AUGMENTATIONS)}")
         return value
+
+    @model_validator(mode="after")
+    def _init_keeps_its_scale(self) -> Recipe:
+        if self.init is not None and isinstance(self.lr, Transfer):
+            raise ValueError("init: lr.transfer sets starting weights of its own; give lr as a number, or tune it")
+        return self
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Recipe:

@@ -7,6 +7,7 @@ CPU, where looking costs nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from ressearch.data.batches import Batch, Resident, evaluation_batches, training
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.build import build_replicates
 from ressearch.networks.cost import input_channels
+from ressearch.networks.pretrained import Weights, load_weights
 from ressearch.networks.replicated import replicate_state, set_generators
 from ressearch.training.graph import CapturedStep, why_not_captured
 from ressearch.training.optimizers import make_optimizer, restore_optimizer, set_learning_rate
@@ -105,6 +107,7 @@ class Replicates:
         recipe: how.
         seeds: one per replicate.
         channels_last: memory layout of images.
+        init: weights that every replicate starts from; None starts each from its own.
 
     Attributes:
         correct: which validation examples each replicate had right after the last epoch, shape (K, examples), in the
@@ -120,6 +123,7 @@ class Replicates:
         recipe: Recipe,
         seeds: Sequence[int],
         channels_last: bool = True,
+        init: Weights | None = None,
     ) -> None:
         self.architecture, self.recipe, self.seeds, self.classes = architecture, recipe, tuple(seeds), classes
         self.train_data, self.validation_data = train, validation
@@ -131,7 +135,8 @@ class Replicates:
         self._channels = input_channels(train.input_shape)
         is_image = len(train.input_shape) == 3
         self._layout = torch.channels_last if channels_last and is_image else torch.contiguous_format
-        network = build_replicates(architecture, self.seeds, self._channels, classes)
+        prepare = functools.partial(load_weights, weights=init) if init is not None else None
+        network = build_replicates(architecture, self.seeds, self._channels, classes, prepare)
         self.network = network.to(self.device, train.dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
         groups = self._parameter_groups()
         self._order, self._noise = (

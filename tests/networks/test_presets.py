@@ -12,6 +12,7 @@ from ressearch.networks.presets import PRESETS, presets, published_input
 CIFAR = "w16.32.64"
 BASIC, BOTTLENECK = "w64.128.256.512", "w256.512.1024.2048"
 D = "+shortcut=avgpool_projection+stem=deep"
+DENSE = "+norm_order=pre+skip=dense+growth_rate=32.0+compression=0.5+stem=imagenet"
 RESNEXT = "+stem=imagenet+stem_width=64"
 
 TABLES = {
@@ -61,6 +62,10 @@ TABLES = {
     f"{RESNEXT}",
     # Hu et al. 2018: reduction 16
     "se-resnet50-imagenet": f"bottleneck-d3.4.6.3-{BOTTLENECK}+se_ratio=0.0625+se_position=outer+stem=imagenet",
+    # Huang et al. 2017, Table 1: growth rate 32 from 64 channels, halved by each transition
+    "densenet121-imagenet": f"dense_bottleneck-d6.12.24.16-w256.512.1024.1024{DENSE}",
+    "densenet169-imagenet": f"dense_bottleneck-d6.12.32.32-w256.512.1280.1664{DENSE}",
+    "densenet201-imagenet": f"dense_bottleneck-d6.12.48.32-w256.512.1792.1920{DENSE}",
     # Liu et al. 2022, section 3
     "convnext-tiny-imagenet": "convnext-d3.3.9.3-w96.192.384.768+skip=layerscale+stem=patch",
     "convnext-small-imagenet": "convnext-d3.3.27.3-w96.192.384.768+skip=layerscale+stem=patch",
@@ -124,6 +129,8 @@ def test_presets_are_the_published_tables() -> None:
         ("wrn-28-10-cifar", "depth 26, Zagoruyko and Komodakis 2016"),
         ("densenet100-bc-12-cifar", "depth 100, Huang et al. 2017"),
         ("resnet50-imagenet", "depth 50, He et al. 2015"),
+        ("densenet121-imagenet", "depth 121, Huang et al. 2017"),
+        ("densenet201-imagenet", "depth 201, Huang et al. 2017"),
         ("resnet50-d-imagenet", "depth 52, He et al. 2019"),
         ("wide-resnet50-2-imagenet", "depth 50, Zagoruyko and Komodakis 2016"),
         ("resnext101-32x8d-imagenet", "depth 101, Xie et al. 2017"),

@@ -92,6 +92,7 @@ def test_check_says_all_of_a_grid(steps: list[tuple[Any, ...]]) -> None:
         "epochs": 3,
         "replicate_epochs": 6 * 6 * 3,
         "phases": {"search": {"trials": 6, "seeds": 6, "epochs": 3, "replicate_epochs": 108, "seconds": seconds}},
+        "init": None,
         "is_exhaustive": True,
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
