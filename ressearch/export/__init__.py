@@ -19,7 +19,7 @@ from torch import Tensor
 from ressearch.errors import ArchitectureError, first_line, nearest
 from ressearch.export import parity
 from ressearch.export.code import Inputs, write_code
-from ressearch.export.sources import Trained, find_trial, train, trained
+from ressearch.export.sources import Trained, find_trial, read_run_of, train, trained
 from ressearch.networks.published import load_published, published_keys, to_published
 from ressearch.training import classifier as classifiers
 from ressearch.training.classifier import Classifier, description
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "load_published",
     "published_keys",
+    "read_run_of",
     "require_format",
     "require_writable",
     "save",

@@ -169,6 +169,14 @@ def train(
     return found.classifier, found.val_accuracy
 
 
+def read_run_of(directory: str | Path) -> dict[str, Any]:
+    """Return what is known of a study's run: its `run.json`. Raises StudyError if there is none."""
+    from ressearch.results.run_file import read_run
+    from ressearch.results.storage import localise
+
+    return read_run(localise(directory))
+
+
 def _records(results: Results) -> list[TrialRecord]:
     rows: list[dict[str, Any]] = results.trials.to_dict("records")  # type: ignore[assignment]
     return [TrialRecord.from_row(row) for row in rows]
@@ -276,4 +284,4 @@ def accuracies(study: Study, classifiers: Sequence[Classifier]) -> list[float]:
     return found
 
 
-__all__ = ["Trained", "accuracies", "find_trial", "study_of", "train", "trained"]
+__all__ = ["Trained", "accuracies", "find_trial", "read_run_of", "study_of", "train", "trained"]
