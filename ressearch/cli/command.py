@@ -54,6 +54,10 @@ COMMANDS = {
         "Show a network part by part: a preset, a name, or a JSON file of Architecture fields.",
     ),
     "status": Stated("ressearch.cli.studies:status", "Say how far a study is, running or not."),
+    "train": Stated(
+        "ressearch.cli.train:train",
+        "Train one network: a preset, a name, a JSON file, or a study's trial; again goes on.",
+    ),
 }
 """Every command: where it is, and its help."""
 

@@ -74,6 +74,7 @@ class Card:
         notes: further sentences.
         run: the command or study that it comes from.
         dtype: of the weights.
+        is_chosen: the network, or its seed, was chosen by its validation accuracy.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Card:
     notes: tuple[str, ...] = ()
     run: str = ""
     dtype: str = "float32"
+    is_chosen: bool = True
 
 
 def card_of(found: Trained, run: Mapping[str, Any], classifier: Classifier, notes: Sequence[str] = ()) -> Card:
@@ -251,6 +253,8 @@ def _scores(card: Card) -> str:
     lines += [f"| {one.part} | {one.mean:.4f} | {one.interval} | {one.words} |" for one in card.scores]
     if not card.scores:
         return "No score exists: no examples were held out."
+    if not card.is_chosen:
+        return "\n".join(lines)
     chosen = "Networks, and the seed of several, are chosen by validation accuracy, which therefore flatters them"
     is_tested = any(one.part == "test" for one in card.scores)
     return "\n".join([*lines, "", f"{chosen}; test accuracy does not." if is_tested else f"{chosen}."])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 
 from ressearch import remote
 from ressearch.data import Dataset
-from ressearch.errors import StudyError, nearest
+from ressearch.errors import StudyError, first_line, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.plugins import require_networks
 from ressearch.results.record import TrialRecord
@@ -135,8 +136,7 @@ def trained(
 
     Raises:
         PluginError: the study needs plugins that are not allowed to run, or are missing, or were changed.
-        StudyError: the directory holds no study, or not that trial.
-        Diverged: its loss was no number or exploded.
+        StudyError: the directory holds no study, or not that trial; or its training diverged.
     """
     from ressearch.results import load
 
@@ -262,12 +262,26 @@ def _again(
     pinned = {"channels_last": bool(layout)} if isinstance(layout, bool | np.bool_) else {}
     recipe = recipe_of(record.row).model_copy(update={"seeds": (fresh,), **pinned})
     classes, architecture = study.dataset.classes, record.architecture
-    engine = Engine(architecture, splits, len(classes), recipe)
     reached = 0.0
-    while not engine.is_finished:
-        reached = engine.train_epoch()[0].val_accuracy
+    with training(f"trial {record.trial}"):
+        engine = Engine(architecture, splits, len(classes), recipe)
+        while not engine.is_finished:
+            reached = engine.train_epoch()[0].val_accuracy
     classifier = classifier_of(architecture, engine.state(0), splits, classes, input_dtype_of(study.dataset))
     return Trained(classifier, reached, fresh, engine.epoch, record, why=why)
+
+
+@contextlib.contextmanager
+def training(what: str) -> Iterator[None]:
+    """Say in one line that training diverged or found no memory: both are StudyErrors."""
+    from ressearch.training import Diverged
+
+    try:
+        yield
+    except Diverged as problem:
+        raise StudyError(f"{what}: diverged: {problem}; nothing was written") from None
+    except (torch.OutOfMemoryError, MemoryError) as problem:
+        raise StudyError(f"{what}: out of memory: {first_line(problem)}") from None
 
 
 def accuracies(study: Study, classifiers: Sequence[Classifier]) -> list[float]:
@@ -284,4 +298,4 @@ def accuracies(study: Study, classifiers: Sequence[Classifier]) -> list[float]:
     return found
 
 
-__all__ = ["Trained", "accuracies", "find_trial", "read_run_of", "study_of", "train", "trained"]
+__all__ = ["Trained", "accuracies", "find_trial", "read_run_of", "study_of", "train", "trained", "training"]
