@@ -30,7 +30,6 @@ from ressearch.export import Classifier
 from ressearch.export.parity import TOLERANCES
 from ressearch.networks.cost import input_channels
 from ressearch.networks.presets import PRESETS, published_input
-from ressearch.networks.skips import SKIPS
 
 SIDE, CLASSES = 64, 10
 FORMATS = ("code", "safetensors", "pt2", "onnx")
