@@ -6,14 +6,16 @@ at random and the norms' statistics set by a batch, so that no two tensors can b
 images of 64 pixels at most: nothing of what is written depends on the side but torch.export's program.
 
 Each network has a process of its own, with a time limit per format; what does not end in it is listed, and counts as
-a failure.
+a failure. The results are written after each network: `--go-on` takes those that are there, and what is still missing is
+counted as such.
 
-    python benchmarks/export_parity.py              # --only NAME, --drawn 60, --seconds 400
+    python benchmarks/export_parity.py              # --only NAME, --drawn 60, --seconds 400, --go-on
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import tempfile
 import time
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import save
+from common import RESULTS, save
 from torch import nn
 
 from ressearch import Architecture, SearchSpace, build, export
@@ -32,7 +34,8 @@ from ressearch.networks.cost import input_channels
 from ressearch.networks.presets import PRESETS, published_input
 
 SIDE, CLASSES = 64, 10
-FORMATS = ("code", "safetensors", "pt2", "onnx")
+PASSES = (("code", "safetensors"), ("pt2", "onnx"))
+FORMATS = tuple(name for formats in PASSES for name in formats)
 
 SPACES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "images": (
@@ -103,8 +106,8 @@ def made(architecture: Architecture, shape: tuple[int, ...], classes: int | None
     return Classifier(network, mean, std, [f"class {one}" for one in range(classes)], shape, dtype).eval()
 
 
-def work(case: Case, pipe: Connection) -> None:
-    """Export one network to every format and send what came of each."""
+def work(case: Case, formats: tuple[str, ...], pipe: Connection) -> None:
+    """Export one network to some formats and send what came of each."""
     torch.set_num_threads(1)
     _, architecture, shape, classes = case
     try:
@@ -113,7 +116,7 @@ def work(case: Case, pipe: Connection) -> None:
         pipe.send(("build", f"{type(error).__name__}: {error}"[:200], 0.0, 0))
         return
     pipe.send(("build", None, 0.0, 0))
-    for name in FORMATS:
+    for name in formats:
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory) / f"net{export.NAMES[name]}"
             began = time.perf_counter()
@@ -125,15 +128,15 @@ def work(case: Case, pipe: Connection) -> None:
             pipe.send((name, found, time.perf_counter() - began, size))
 
 
-def measure(case: Case, seconds: float) -> dict[str, dict[str, Any]]:
+def measure(case: Case, formats: tuple[str, ...], seconds: float) -> dict[str, dict[str, Any]]:
     """Return by format the difference, or why there is none, the seconds and bytes it took."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(case, theirs))
+    process = context.Process(target=work, args=(case, formats, theirs))
     process.start()
     theirs.close()
     rows: dict[str, dict[str, Any]] = {}
-    for name in ("build", *FORMATS):
+    for name in ("build", *formats):
         try:
             if not ours.poll(seconds):
                 rows[name] = {"failure": f"not done in {seconds:g} s"}
@@ -151,46 +154,68 @@ def measure(case: Case, seconds: float) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    """Export everything and print the worst difference, the largest file and the slowest export by format."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--drawn", type=int, default=60, help="networks drawn at random")
-    parser.add_argument("--only", help="names that contain this alone; nothing is saved")
-    parser.add_argument("--seconds", type=float, default=400.0, help="most for one format of one network")
-    asked = parser.parse_args()
-    cases = [one for one in (*drawn(asked.drawn), *published()) if asked.only is None or asked.only in one[0]]
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for case in cases:
-        found[case[0]] = measure(case, asked.seconds)
-        told = {name: row.get("difference", row.get("failure")) for name, row in found[case[0]].items()}
-        print(case[0], told, flush=True)
-    summary = {}
-    print(f"{'format':<12} {'networks':>8} {'failures':>8} {'worst':>9} {'largest':>9} {'slowest':>8} {'in all':>8}")
+Found = dict[str, dict[str, dict[str, Any]]]
+
+
+def summary(found: Found) -> dict[str, dict[str, Any]]:
+    """Return the worst difference, the largest file and the slowest export by format, and what failed or is missing."""
+    summed = {}
     for name in FORMATS:
         rows = [rows[name] for rows in found.values() if rows.get(name, {}).get("difference") is not None]
-        failures = len(found) - len(rows)
-        summary[name] = {
+        failures = sum("failure" in rows.get(name, rows.get("build", {})) for rows in found.values())
+        summed[name] = {
             "networks": len(rows),
             "failures": failures,
+            "missing": len(found) - len(rows) - failures,
             "worst_difference": max((row["difference"] for row in rows), default=None),
             "largest_bytes": max((row["bytes"] for row in rows), default=None),
             "slowest_seconds": max((row["seconds"] for row in rows), default=None),
             "seconds": round(sum(row["seconds"] for row in rows), 1),
         }
-        if rows:
-            one = summary[name]
+    return summed
+
+
+def show(found: Found) -> None:
+    """Print the summary as a table, and every failure."""
+    print(f"{'format':<12} {'networks':>8} {'failures':>8} {'missing':>8} {'worst':>9} {'largest':>9} {'slowest':>8}")
+    for name, one in summary(found).items():
+        if one["networks"]:
             print(
-                f"{name:<12} {len(rows):>8} {failures:>8} {one['worst_difference']:>9.1e} "
-                f"{one['largest_bytes'] / 1e6:>7.1f}MB {one['slowest_seconds']:>7.1f}s {one['seconds']:>7.1f}s"
+                f"{name:<12} {one['networks']:>8} {one['failures']:>8} {one['missing']:>8} "
+                f"{one['worst_difference']:>9.1e} {one['largest_bytes'] / 1e6:>7.1f}MB {one['slowest_seconds']:>7.1f}s"
             )
-    failures = {
-        name: {key: row["failure"] for key, row in rows.items() if "failure" in row} for name, rows in found.items()
-    }
-    failed = {name: rows for name, rows in failures.items() if rows}
-    print(f"{len(failed)} networks failed: {failed}" if failed else "no network failed")
-    if asked.only is None:
-        tolerance = TOLERANCES[torch.float32]
-        save("export_parity", {"tolerance": tolerance, "formats": summary, "failures": failed, "networks": found})
+    for name, rows in found.items():
+        for key, row in rows.items():
+            if "failure" in row:
+                print(f"failed: {name}, {key}: {row['failure']}")
+
+
+def main() -> None:
+    """Export everything that is asked for and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drawn", type=int, default=60, help="networks drawn at random")
+    parser.add_argument("--only", help="names that contain this alone; nothing is saved")
+    parser.add_argument("--seconds", type=float, default=400.0, help="most for one format of one network")
+    parser.add_argument("--go-on", action="store_true", help="keep the results that are there")
+    asked = parser.parse_args()
+    cases = [one for one in (*drawn(asked.drawn), *published()) if asked.only is None or asked.only in one[0]]
+    file = RESULTS / "export_parity.json"
+    known: Found = json.loads(file.read_text())["networks"] if asked.go_on and file.is_file() else {}
+    found: Found = {case[0]: known.get(case[0], {}) for case in cases}
+    for formats in PASSES:
+        for case in cases:
+            rows = found[case[0]]
+            todo = tuple(name for name in formats if "difference" not in rows.get(name, {}))
+            if not todo:
+                continue
+            rows.update(measure(case, todo, asked.seconds))
+            print(
+                case[0], {name: rows[name].get("difference", rows[name]) for name in todo if name in rows}, flush=True
+            )
+            if asked.only is None:
+                tolerance = TOLERANCES[torch.float32]
+                save("export_parity", {"tolerance": tolerance, "formats": summary(found), "networks": found})
+    show(found)
 
 
 if __name__ == "__main__":
