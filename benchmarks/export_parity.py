@@ -6,8 +6,7 @@ at random and the norms' statistics set by a batch, so that no two tensors can b
 images of 64 pixels at most: nothing of what is written depends on the side but torch.export's program.
 
 Each network has a process of its own, with a time limit per format; what does not end in it is listed, and counts as
-a failure. The results are written after each network: `--go-on` takes those that are there, and what is still missing is
-counted as such.
+a failure. The results are written after each network: `--go-on` takes those that are there; what is missing is counted.
 
     python benchmarks/export_parity.py              # --only NAME, --drawn 60, --seconds 400, --go-on
 """
