@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=60, help="networks drawn at random")
     parser.add_argument("--only", help="names that contain this alone; nothing is saved")
     parser.add_argument("--seconds", type=float, default=400.0, help="most for one format of one network")
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS, help="formats to write")
     parser.add_argument("--go-on", action="store_true", help="keep the results that are there")
     asked = parser.parse_args()
     cases = [one for one in (*drawn(asked.drawn), *published()) if asked.only is None or asked.only in one[0]]
@@ -204,7 +205,7 @@ def main() -> None:
     for formats in PASSES:
         for case in cases:
             rows = found[case[0]]
-            todo = tuple(name for name in formats if "difference" not in rows.get(name, {}))
+            todo = tuple(one for one in formats if one in asked.formats and "difference" not in rows.get(one, {}))
             if not todo:
                 continue
             rows.update(measure(case, todo, asked.seconds))

@@ -20,6 +20,7 @@ from ressearch.cli import main
 from ressearch.data import load_dataset, split
 from ressearch.export import find_trial
 from ressearch.export.card import card_file
+from ressearch.training.classifier import from_file, to_bytes
 
 Told = pytest.CaptureFixture[str]
 
@@ -67,7 +68,7 @@ def test_weights_that_were_kept_are_written_without_training(
     assert float((predicted == part.labels).float().mean()) == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize("spoil", ["none", "foreign", "half", "retrain"])
+@pytest.mark.parametrize("spoil", ["none", "foreign", "other", "half", "retrain"])
 def test_without_kept_weights_it_says_why_it_trains(small_run: Path, tmp_path: Path, capsys: Told, spoil: str) -> None:
     trial = kept_trial(small_run)
     file = small_run / "weights" / f"{trial:05d}.safetensors"
@@ -76,12 +77,16 @@ def test_without_kept_weights_it_says_why_it_trains(small_run: Path, tmp_path: P
         file.write_bytes(file.read_bytes()[:-100])
     elif spoil == "foreign":
         shutil.copy(file, file.with_name(f"{other:05d}.safetensors"))
+    elif spoil == "other":  # as if the trial had been trained anew, to another accuracy
+        classifier, facts = from_file(file)
+        file.write_bytes(to_bytes(classifier, {**facts, "val_accuracy": facts["val_accuracy"] - 0.01}))
     options = ["--retrain"] if spoil == "retrain" else []
-    asked = trial if spoil in ("half", "retrain") else other
+    asked = other if spoil in ("none", "foreign") else trial
     out = exported(capsys, small_run, "--trial", asked, "--out", tmp_path / "net.pt", *options)
     why = {
         "none": "the study kept no weights of it",
         "foreign": "is not of what is on record",
+        "other": "is not of what is on record",
         "half": "is damaged: ",
         "retrain": "--retrain",
     }

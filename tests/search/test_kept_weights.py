@@ -128,8 +128,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def finish(store: Store, directory: Path, trial: int, val_accuracy: float, size: int = 10) -> Path:
-    """Have a trial on record, and a file of so many bytes as its weights."""
+def finish(
+    store: Store, directory: Path, trial: int, val_accuracy: float, size: int = 10, is_open: bool = False
+) -> Path:
+    """Have a trial on record, its end too unless it is open, and a file of so many bytes as its weights."""
     from ressearch import cost
 
     network = TINY.replace(widths=(4, 8 + trial))
@@ -137,7 +139,8 @@ def finish(store: Store, directory: Path, trial: int, val_accuracy: float, size:
     store.start(trial, network, price, Recipe().model_dump_json(), (0,), 0.1, phase="search", devices=1.0, examples=9)
     point = {"seed": 0, "epoch": 1, "lr": 0.1, "train_loss": 1.0, "train_accuracy": 0.5, "seconds": 1.0}
     store.epoch(trial, [{**point, "val_loss": 1.0, "val_accuracy": val_accuracy}])
-    store.end(trial, "completed", None)
+    if not is_open:
+        store.end(trial, "completed", None)
     return write(directory, trial, size)
 
 
@@ -158,7 +161,7 @@ def test_a_better_trial_takes_the_place_of_the_best(tmp_path: Path, store: Store
         finish(store, tmp_path, trial, reached)
         keeper.tidy()
         assert names(tmp_path) == [f"{kept:05d}.safetensors"]
-    write(tmp_path, 7)  # of a trial whose end is not on record yet
+    finish(store, tmp_path, 7, 0.1, is_open=True)  # its end is not on record yet
     (tmp_path / "weights" / ".00001.safetensors.99.part").write_bytes(b"half")
     keeper.tidy()
     assert names(tmp_path) == [".00001.safetensors.99.part", "00002.safetensors", "00007.safetensors"]
