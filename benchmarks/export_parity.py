@@ -192,7 +192,7 @@ def show(found: Found) -> None:
 def main() -> None:
     """Export everything that is asked for and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--drawn", type=int, default=60, help="networks drawn at random")
+    parser.add_argument("--drawn", type=int, default=60, help="networks drawn at random; equal ones count once")
     parser.add_argument("--only", help="names that contain this alone; nothing is saved")
     parser.add_argument("--seconds", type=float, default=400.0, help="most for one format of one network")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS, help="formats to write")
