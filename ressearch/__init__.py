@@ -3,8 +3,8 @@
 Most users need nothing else. `Architecture` describes a network; `plan` lays it out, `cost` counts what it costs and
 `build` makes a module of it; `measure_latency` and `measure_memory` run it, `latency_model` predicts for a whole space.
 `SearchSpace` describes many networks. `Study` describes a study, `check` says what it would do, `run` does it and
-`resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `load_plugin` brings blocks,
-skips, data sets, … of your own.
+`resume` continues one that was interrupted; `load`, `report` and `pick` read its results. `train` trains one network
+alone. `load_plugin` brings blocks, skips, data sets, … of your own.
 
 Importing the package is cheap: torch, Ray, pandas and seaborn are imported when a name that needs them is first used.
 """
@@ -19,6 +19,7 @@ from ressearch.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ressearch.errors import RessearchError
+    from ressearch.export.single import train
     from ressearch.networks.architecture import Architecture
     from ressearch.networks.build import build
     from ressearch.networks.cost import Cost, cost
@@ -59,6 +60,7 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "train",
 ]
 
 _LAZY = {
@@ -84,6 +86,7 @@ _LAZY = {
     "report": "ressearch.reporting",
     "resume": "ressearch.search.runner",
     "run": "ressearch.search.runner",
+    "train": "ressearch.export.single",
 }
 
 

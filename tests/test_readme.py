@@ -187,8 +187,9 @@ def test_a_study_directory_holds_what_it_says(small_run: Path, small_study: Stud
         assert f"`{name}`" in FLAT
         assert (small_run / name).is_file()
     assert (small_run / "study.yaml").read_text() == small_study.text
-    said = {"study.yaml", "run.json", "journal.jsonl", "trials.parquet", "curves.parquet", "examples"}
+    said = {"study.yaml", "run.json", "journal.jsonl", "trials.parquet", "curves.parquet", "examples", "weights"}
     assert "`examples/` (one small file per trial" in FLAT
+    assert "`weights/` (the best network's" in FLAT
     assert len(list((small_run / "examples").iterdir())) == 4
     assert {path.name for path in small_run.iterdir() if not path.name.startswith(".")} == said
     assert f"of a search, Optuna's storage (`{OPTUNA_FILE}`)" in FLAT

@@ -27,7 +27,9 @@ COMMANDS = {
         "Say what a network costs: a preset, a name, or a JSON file of Architecture fields.",
     ),
     "data": Stated("ressearch.cli.data:data_group", "List, describe and fetch data sets."),
-    "export": Stated("ressearch.cli.results:export", "Train the picked network once more and write it to a file."),
+    "export": Stated(
+        "ressearch.cli.export:export", "Write a network of a study, trained, to a file, with a model card beside it."
+    ),
     "latency": Stated(
         "ressearch.cli.latency:latency_command",
         "Measure how long a network takes here: a preset, a name, or a JSON file.",
@@ -52,6 +54,10 @@ COMMANDS = {
         "Show a network part by part: a preset, a name, or a JSON file of Architecture fields.",
     ),
     "status": Stated("ressearch.cli.studies:status", "Say how far a study is, running or not."),
+    "train": Stated(
+        "ressearch.cli.train:train",
+        "Train one network: a preset, a name, a JSON file, or a study's trial; again goes on.",
+    ),
 }
 """Every command: where it is, and its help."""
 

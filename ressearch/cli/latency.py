@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from ressearch import signals
-from ressearch.cli.networks import read_network
 from ressearch.cli.options import with_classes, with_input, with_json, with_plugins
 from ressearch.cli.output import print_json, say
 from ressearch.errors import RessearchError
@@ -54,6 +53,7 @@ def latency_command(
     with signals.ending_at_once():  # imports take seconds
         from ressearch.networks.cost import cost
         from ressearch.networks.latency import measure_latency
+        from ressearch.networks.named import read_network
         from ressearch.networks.presets import PRESETS, published_input
 
     if study is not None and exported:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,9 @@ import click
 from ressearch import signals
 from ressearch.cli.options import require_free, with_classes, with_force, with_input, with_json, with_plugins
 from ressearch.cli.output import console, make_table, print_json, say
-from ressearch.errors import ArchitectureError, RessearchError
+from ressearch.errors import RessearchError
 from ressearch.limits import LARGEST_BATCH
 from ressearch.shapes import Shape
-from ressearch.texts import UnreadableError, read_text
 from ressearch.units import format_count
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ def cost_command(network: str, input_shape: Shape | None, classes: int | None, b
     """Say what a network costs: a preset, a name, or a JSON file of Architecture fields."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.networks.cost import cost
+        from ressearch.networks.named import read_network
         from ressearch.networks.presets import PRESETS, published_input
 
     architecture = read_network(network)
@@ -84,6 +83,7 @@ def show(
     """Show a network part by part: a preset, a name, or a JSON file of Architecture fields."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.networks.cost import breakdown, cost
+        from ressearch.networks.named import read_network
         from ressearch.networks.presets import PRESETS, published_input
 
     architecture = read_network(network)
@@ -174,22 +174,4 @@ def presets_command(as_json: bool) -> None:
     console().print(table)
 
 
-def read_network(network: str) -> Architecture:
-    """Return the architecture of a preset, a name, or a JSON file."""
-    from ressearch.networks.architecture import Architecture
-
-    if not network.endswith(".json") and os.path.sep not in network:
-        return Architecture.from_name(network)
-    try:
-        text = read_text(network, most=100_000)
-    except FileNotFoundError:
-        raise ArchitectureError(f"{network}: no such file or directory") from None
-    except UnreadableError as error:
-        raise ArchitectureError(f"{network}: {error}") from None
-    try:
-        return Architecture.from_json(text)
-    except ArchitectureError as error:
-        raise ArchitectureError(f"{network}: {error}") from None
-
-
-__all__ = ["cost_command", "presets_command", "read_network", "show"]
+__all__ = ["cost_command", "presets_command", "show"]

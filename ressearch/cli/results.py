@@ -1,4 +1,4 @@
-"""Commands for what studies found: report, compare, pick, export."""
+"""Commands for what studies found: report, compare, pick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ressearch import signals
 from ressearch.cli.options import (
     Count,
     InputShape,
-    require_free,
     with_allowed_plugins,
     with_budget,
     with_force,
@@ -266,48 +265,4 @@ def _say_unfinished(unfinished: Any, most: int = 3) -> None:
             say(f"  and {counted(len(unfinished) - most, 'other')} (--json lists them)")
 
 
-@click.command()
-@click.argument("directory")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="File: .pt, .safetensors, .py, .pt2 or .onnx."
-)
-@click.option("--trial", type=click.IntRange(min=0), help="Trial [the one that `pick` takes].")
-@with_budget
-@with_force
-@with_allowed_plugins
-def export(
-    directory: str,
-    out: Path,
-    trial: int | None,
-    force: bool,
-    allow_plugins: bool,
-    **bounds: Any,
-) -> None:
-    """Train the picked network once more and write it to a file."""
-    with signals.ending_at_once():  # imports take seconds
-        from ressearch import export as exporting
-        from ressearch.picking.pick import pick as pick_network
-
-    exporting.require_format(out)
-    if not out.parent.is_dir():
-        raise RessearchError(f"{out}: no directory {out.parent}")
-    require_free(out, force)
-    if out.suffix == ".py":
-        require_free(exporting.weights_beside(out), force)
-    exporting.require_writable(out)
-    if trial is None:
-        trial = pick_network(directory, allow_plugins=allow_plugins, **bounds).trial
-    classifier, accuracy = exporting.train(directory, trial, allow_plugins)
-    difference = exporting.save(classifier, out)
-    inputs = (
-        f"{str(classifier.input_dtype).removeprefix('torch.')} (batch, {', '.join(map(str, classifier.input_shape))})"
-    )
-    say(f"trial {trial}, {classifier.network.architecture.name}, trained on a fresh seed: val_accuracy {accuracy:.4f}")
-    say(f"written to {out}: {exporting.FORMATS[out.suffix]}; takes {inputs}")
-    if difference is None:
-        say("not checked against the trained network: that takes onnxruntime")
-    else:
-        say(f"read back and run: its logits differ from the trained network's by {difference:.1e} of the largest")
-
-
-__all__ = ["compare", "export", "pick", "report"]
+__all__ = ["compare", "pick", "report"]

@@ -120,6 +120,16 @@ class Splits:
         """Deviation of the training inputs by channel (feature)."""
         return self._moments[1]
 
+    def with_all_training(self) -> Splits:
+        """Return the parts with the validation part's examples among those to train on, and none to validate on."""
+        train, validation = self.train, self.validation
+        if train.places is None or validation.places is None:
+            raise DataError("the validation part lies elsewhere than the training part")
+        places, order = torch.cat((train.places, validation.places)).sort()
+        labels = torch.cat((train.labels, validation.labels))[order]
+        none = Split(train.pool, train.labels[:0], train.places[:0], train.place)
+        return Splits(Split(train.pool, labels, places, train.place), none, self.test, fingerprint=self.fingerprint)
+
     def to(self, device: torch.device) -> Splits:
         """Return the parts on a device; the test part stays where it is."""
         return Splits(

@@ -1,137 +1,49 @@
 """A trained classifier as a file.
 
-`train` trains one of a study's networks, `save` writes it (`FORMATS`), `load` reads it back.
+`trained` returns one of a study's networks, with the weights that the study kept or trained once more; `save` writes
+it (`FORMATS`), `load` reads it back, `ressearch.export.card` says what it is.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from safetensors import SafetensorError
+from torch import Tensor
 
-from ressearch.data import Dataset
-from ressearch.errors import ArchitectureError, StudyError, first_line, nearest
+from ressearch.errors import ArchitectureError, first_line, nearest
 from ressearch.export import parity
 from ressearch.export.code import Inputs, write_code
-from ressearch.networks.architecture import Architecture
-from ressearch.networks.build import build
-from ressearch.networks.cost import input_channels
-from ressearch.networks.module import ResidualNetwork
+from ressearch.export.sources import Trained, find_trial, read_run_of, train, trained
 from ressearch.networks.published import load_published, published_keys, to_published
-from ressearch.shapes import Shape
+from ressearch.training import classifier as classifiers
+from ressearch.training.classifier import Classifier, description
 
 __all__ = [
     "FORMATS",
+    "NAMES",
     "Classifier",
+    "Trained",
+    "file_for",
+    "find_trial",
     "load",
     "load_published",
     "published_keys",
+    "read_run_of",
     "require_format",
     "require_writable",
     "save",
     "to_published",
     "train",
+    "trained",
     "weights_beside",
     "write_code",
 ]
-
-
-class Classifier(nn.Module):
-    """A trained network with what its inputs need: maps inputs as the data hold them to logits.
-
-    Attributes:
-        network: the trained network.
-        mean, std: of the training data, by channel (feature); inputs are normalised by them.
-        classes: the classes' names, in the order of the logits.
-        input_shape: one input's shape, without the batch.
-        input_dtype: as the data hold inputs: ``torch.uint8`` (pixels) or ``torch.float32``. Called from Python a
-            classifier takes either; a program that `save` writes takes this one alone.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        network: ResidualNetwork,
-        mean: Tensor,
-        std: Tensor,
-        classes: Sequence[str],
-        input_shape: Shape,
-        input_dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__()
-        self.network, self.classes, self.input_shape = network, tuple(classes), tuple(input_shape)
-        self.input_dtype = input_dtype
-        self.register_buffer("mean", mean.float())
-        self.register_buffer("std", std.float())
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (batch, *input_shape), pixels or numbers as the data hold them, to logits (batch, classes)."""
-        logits: Tensor = self.network((inputs.to(self.mean.dtype) - self.mean) / self.std)
-        return logits
-
-
-def train(
-    directory: str | Path, trial: int, allow_plugins: bool = False, data: Dataset | None = None
-) -> tuple[Classifier, float]:
-    """Train one of a study's networks once more, under its recipe and on a seed that the study has not used.
-
-    Args:
-        directory: a study directory.
-        trial: the number of the trial whose network it is.
-        allow_plugins: run the plugins that came with the study, if it has any; they are code.
-        data: the study's data set, if it was one in memory.
-
-    Returns:
-        The trained classifier, in evaluation mode, and its validation accuracy.
-
-    Raises:
-        PluginError: the study needs plugins that are not allowed to run, or are missing, or were changed.
-        StudyError: the directory holds no study, or not that trial.
-        Diverged: its loss was no number or exploded.
-    """
-    from ressearch.results import load as load_results
-    from ressearch.results.schema import architecture_of
-    from ressearch.search.changes import require_same_data
-    from ressearch.search.recorded import recipe_of
-    from ressearch.search.study import Study
-    from ressearch.training import Engine
-
-    results = load_results(directory)
-    rows = results.trials[results.trials["trial"] == trial]
-    if rows.empty:
-        raise StudyError(f"{directory}: has no trial {trial}; its trials are 0 to {results.trials['trial'].max()}")
-    row = rows.iloc[0]
-    study = Study.from_directory(results.directory, allow_plugins, data, directory)
-    require_same_data(study, results.run, directory)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    splits = study.splits().to(device)
-    fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
-    changes = {"seeds": (fresh,)} | ({"channels_last": row["channels_last"]} if row.notna()["channels_last"] else {})
-    recipe = recipe_of({str(key): value for key, value in row.items()}).model_copy(update=changes)
-    architecture = architecture_of({str(key): value for key, value in row.items()})
-    engine = Engine(architecture, splits, len(study.dataset.classes), recipe, init=study.initial_weights)
-    accuracy = 0.0
-    while not engine.is_finished:
-        accuracy = engine.train_epoch()[0].val_accuracy
-    shape = study.dataset.input_shape
-    network = build(architecture, input_channels(shape), len(study.dataset.classes))
-    network.load_state_dict(engine.groups[0].state(0))
-    inputs = study.dataset.inputs
-    is_pixels = not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8  # images decoded when needed are pixels
-    dtype = torch.uint8 if is_pixels else torch.float32
-    mean, std = splits.mean.cpu(), splits.std.cpu()
-    return Classifier(network, mean, std, study.dataset.classes, shape, dtype).eval(), accuracy
 
 
 FORMATS = {
@@ -146,7 +58,23 @@ FORMATS = {
 _NEEDS = {".onnx": ("onnx", "onnxscript")}
 """Packages that a format needs besides torch."""
 
-_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
+NAMES = {"weights": ".pt", "safetensors": ".safetensors", "code": ".py", "pt2": ".pt2", "onnx": ".onnx"}
+"""What the formats are called, and their suffixes."""
+
+
+def file_for(out: str | Path, to: str | None) -> Path:
+    """Return the file to write: `out`, which takes the suffix of the format's name `to` if it has none.
+
+    Raises ArchitectureError for an unknown name, and for a file whose suffix says another format.
+    """
+    file = Path(out)
+    if to is None:
+        return file
+    if to not in NAMES:
+        raise ArchitectureError(f"--to {to}: is unknown; {nearest(to, NAMES)}")
+    if file.suffix in FORMATS and file.suffix != NAMES[to]:
+        raise ArchitectureError(f"{out}: --to {to} writes a {NAMES[to]} file; leave one of the two out")
+    return file if file.suffix == NAMES[to] else file.with_name(file.name + NAMES[to])
 
 
 def require_format(path: str | Path) -> str:
@@ -198,7 +126,7 @@ def save(classifier: Classifier, path: str | Path) -> float | None:
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         found = _difference(classifier, suffix, part, weights_beside(file))
-        if found is not None and not found <= parity.TOLERANCE:
+        if found is not None and not found <= parity.TOLERANCES[classifier.dtype]:
             raise ArchitectureError(f"{path}: not written: its logits differ by {found:.2g} from the trained network's")
         part.replace(file)
     except torch.onnx.OnnxExporterError as error:
@@ -229,28 +157,17 @@ def _any_batch() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("batch", min=1, max=2**16)},)
 
 
-def _description(classifier: Classifier) -> dict[str, str | list[str] | list[int]]:
-    return {
-        "architecture": json.dumps(classifier.network.architecture.to_dict()),
-        "classes": list(classifier.classes),
-        "input_shape": list(classifier.input_shape),
-        "input_dtype": str(classifier.input_dtype).removeprefix("torch."),
-    }
-
-
 def _write_weights(classifier: Classifier, file: Path) -> None:
-    torch.save({**_description(classifier), "state": classifier.state_dict()}, file)
+    torch.save({**description(classifier), "state": classifier.state_dict()}, file)
 
 
 def _write_safetensors(classifier: Classifier, file: Path) -> None:
-    state = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-    safetensors.torch.save_file(state, file, {"ressearch": json.dumps(_description(classifier))})
+    file.write_bytes(classifiers.to_bytes(classifier))
 
 
 def _write_code(classifier: Classifier, file: Path) -> None:
-    inputs = Inputs(
-        classifier.classes, classifier.input_dtype == torch.uint8, weights=f"{_final_stem(file)}.safetensors"
-    )
+    dtype, weights = str(classifier.dtype).removeprefix("torch."), f"{_final_stem(file)}.safetensors"
+    inputs = Inputs(classifier.classes, classifier.input_dtype == torch.uint8, dtype, weights)
     architecture, outputs = classifier.network.architecture, len(classifier.classes)
     file.write_text(write_code(architecture, classifier.input_shape, outputs, inputs), encoding="utf-8")
 
@@ -299,6 +216,7 @@ _DAMAGES = (
     KeyError,
     TypeError,
     ValueError,
+    StopIteration,
     pickle.UnpicklingError,
     SafetensorError,
 )
@@ -311,20 +229,9 @@ def load(path: str | Path) -> Classifier:
     Raises ArchitectureError if the file is damaged or something else.
     """
     try:
-        saved = _read_safetensors(path) if Path(path).suffix == ".safetensors" else torch.load(path, weights_only=True)
-        shape = tuple(saved["input_shape"])
-        architecture = Architecture.from_dict(json.loads(saved["architecture"]))
-        state = saved["state"]
-        network = build(architecture, input_channels(shape), len(saved["classes"]))
-        dtype = _TYPES[saved.get("input_dtype", "float32")]  # older files do not say
-        classifier = Classifier(network, state["mean"], state["std"], saved["classes"], shape, dtype)
-        classifier.load_state_dict(state)
+        if Path(path).suffix == ".safetensors":
+            return classifiers.from_file(path)[0]
+        saved = torch.load(path, weights_only=True)
+        return classifiers.from_description(saved, saved["state"])
     except _DAMAGES as error:
         raise ArchitectureError(f"{path}: no network that ressearch saved: {first_line(error)}") from None
-    return classifier.eval()
-
-
-def _read_safetensors(path: str | Path) -> dict[str, Any]:
-    with safe_open(path, "pt") as file:
-        description = json.loads((file.metadata() or {})["ressearch"])
-        return {**description, "state": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118

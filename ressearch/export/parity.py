@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 Run = Callable[[Tensor], Tensor]
 
-TOLERANCE = 1e-4
-"""The largest difference of logits, relative to the largest logit (or 1), that a file may show."""
+TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""The largest difference of logits, relative to the largest logit (or 1), that a file may show, by its precision."""
 
 _EXAMPLES = 4
 
@@ -37,7 +37,7 @@ def difference(classifier: nn.Module, again: Run, inputs: Tensor) -> float:
         inputs: to run both on.
     """
     with torch.inference_mode():
-        expected, found = classifier(inputs), again(inputs)
+        expected, found = classifier(inputs).float(), again(inputs).float()
     scale = max(1.0, float(expected.abs().max()))
     return float((found - expected).abs().max()) / scale
 
@@ -68,4 +68,4 @@ def _onnx(file: Path) -> Run:
     return lambda inputs: torch.from_numpy(session.run(None, {"inputs": inputs.numpy()})[0])
 
 
-__all__ = ["TOLERANCE", "difference", "inputs_like", "runner"]
+__all__ = ["TOLERANCES", "difference", "inputs_like", "runner"]

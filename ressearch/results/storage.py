@@ -39,9 +39,17 @@ CHECKPOINTS = "checkpoints"
 EXAMPLES = "examples"
 """The directory, in a study's, of what `ressearch.results.examples` keeps: a file per trial."""
 
-_NOT_COPIED = (".tune", LOCK, CHECKPOINTS)
+WEIGHTS = "weights"
+"""The directory, in a study's, of trained weights that are kept: a file per trial, written by the trial itself."""
+
+_NOT_COPIED = (".tune", LOCK, CHECKPOINTS, f"{WEIGHTS}/")
 
 _JOURNAL = "journal.jsonl"
+
+
+def weights_name(trial: int) -> str:
+    """Return the name of a trial's file in `WEIGHTS`."""
+    return f"{trial:05d}.safetensors"
 
 
 def is_url(place: str | Path) -> bool:

@@ -40,6 +40,7 @@ _EXTENDING: dict[str, Callable[[Any, Any], bool]] = {
     "search.budget": _is_more,
     "search.finalists.count": _is_more,
     "resources": _is_any,
+    "keep_weights": _is_any,
     "loggers": _is_any,
     "question": _is_any,
     # The split's fingerprint says whether the data are the same, wherever they lie.

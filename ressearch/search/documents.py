@@ -90,11 +90,12 @@ def parse(text: str, source: str, overrides: Sequence[str] = ()) -> Document:
         raise StudyError(f"{source}: expected a mapping with the key 'space', got {kind}")
     document = Document(source, text, values, lines)
     for override in overrides:
-        _apply(document, override)
+        apply(document, override)
     return document
 
 
-def _apply(document: Document, override: str) -> None:
+def apply(document: Document, override: str) -> None:
+    """Put what ``key.path=value`` says into a document's values. Raises as `read`."""
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):

@@ -12,7 +12,7 @@ from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import input_channels
 from ressearch.networks.module import ResidualNetwork
 from ressearch.networks.plan import plan
-from ressearch.networks.pretrained import load_weights
+from ressearch.networks.pretrained import Weights, load_weights
 from ressearch.search.study import Study
 from ressearch.spaces.trials import RandomTrial
 
@@ -38,12 +38,23 @@ def require_weights_fit(study: Study, networks: Iterable[Architecture] | None = 
         networks = space.enumerate() if is_listed else (space.sample_one(chance) for _ in range(_LOOKED_AT))
     channels, classes = input_channels(study.dataset.input_shape), len(study.dataset.classes)
     notes: dict[str, None] = {}
-    empty = weights._replace(state={key: value.to("meta") for key, value in weights.state.items()})
     for architecture in dict.fromkeys(itertools.islice(networks, _LOOKED_AT)):
-        with torch.device("meta"):
-            network = ResidualNetwork(architecture, plan(architecture, channels, classes))
         try:
-            notes |= dict.fromkeys(load_weights(network, empty))
+            notes |= dict.fromkeys(adaptations(weights, architecture, channels, classes))
         except ArchitectureError as error:
             raise StudyError(f"{study.place('recipe', 'init')}: {architecture.name}: {error}") from None
     return list(notes)
+
+
+def adaptations(weights: Weights, architecture: Architecture, channels: int, classes: int) -> list[str]:
+    """Return how weights are adapted to one network, in words; no weight is moved.
+
+    Raises ArchitectureError if they do not fit it.
+    """
+    empty = weights._replace(state={key: value.to("meta") for key, value in weights.state.items()})
+    with torch.device("meta"):
+        network = ResidualNetwork(architecture, plan(architecture, channels, classes))
+    return load_weights(network, empty)
+
+
+__all__ = ["adaptations", "require_weights_fit"]

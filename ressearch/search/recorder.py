@@ -18,6 +18,7 @@ from ressearch.search.ledger import Ledger
 from ressearch.search.monitor import Monitor
 from ressearch.search.study import Study
 from ressearch.search.trial import HOW_IT_RAN, checkpoint_name
+from ressearch.search.weights import Keeper
 from ressearch.training import Recipe, checkpoint
 
 
@@ -32,6 +33,7 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not ch
         monitor: who else is told.
         devices: the share of devices a trial holds: its GPUs, else its CPU cores.
         phase: what the trials are for.
+        keeper: removes weights that are not to be kept.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not ch
         monitor: Monitor,
         devices: float,
         phase: str = "search",
+        keeper: Keeper | None = None,
     ) -> None:
         self._study, self._recipe, self._store, self._ledger = study, recipe, store, ledger
-        self._monitor, self._devices, self._phase = monitor, devices, phase
+        self._monitor, self._devices, self._phase, self._keeper = monitor, devices, phase, keeper
         self._examples = len(study.splits().train)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -141,6 +144,8 @@ class Recorder(tune.Callback):  # type: ignore[misc]  # Ray's classes are not ch
         self._monitor.ended(row)
         if self._store.broken is None:
             self._remove_checkpoint(row["trial"])
+            if self._keeper is not None:
+                self._keeper.ended(row["trial"], result.get("not_kept"))
 
     def _remove_checkpoint(self, trial: int) -> None:
         with contextlib.suppress(OSError):

@@ -52,6 +52,7 @@ from ressearch.search.phases import Phase, phases
 from ressearch.search.resources import Slots, available_cpus, trial_resources
 from ressearch.search.storages import require_storage
 from ressearch.search.study import Study
+from ressearch.search.weights import Keeper, keeping
 from ressearch.version import __version__
 
 _RECORD = 2
@@ -267,14 +268,18 @@ def _carry_out(
         record.update(study=study.model_dump(mode="json"), stated=study.stated, planned_trials=study.planned_trials)
         write_run(directory, record)
     failure: str | None = None
+    keeper = Keeper(study, store, _seen_by_trials(directory, store))
     try:
         put_back(store, record, _checkpoints(directory, store))
-        failure = _run_phases(study, directory, record, store, monitor or Monitor(), address)
+        failure = _run_phases(study, directory, record, store, monitor or Monitor(), address, keeper)
     finally:
         _end_open_trials(store)
         store.close()
         shutil.rmtree(directory / ".tune", ignore_errors=True)
         is_complete = progress(record, store.tables).is_complete
+        keeper.tidy(is_over=is_complete)
+        if keeper.problems:
+            record["weights_not_kept"] = {**record.get("weights_not_kept", {}), **keeper.problems}
         with contextlib.suppress(OSError):
             ended = {"ended_at": _utc(), "active_seconds": store.active_seconds, "is_complete": is_complete}
             write_run(directory, {**record, **ended})
@@ -291,7 +296,13 @@ def _carry_out(
 
 
 def _run_phases(
-    study: Study, directory: Path, record: dict[str, Any], store: Store, monitor: Monitor, address: str | None
+    study: Study,
+    directory: Path,
+    record: dict[str, Any],
+    store: Store,
+    monitor: Monitor,
+    address: str | None,
+    keeper: Keeper,
 ) -> str | None:
     """Run the phases until one does not end. Returns why the study makes no sense any more, else None."""
     name = store.mirror.url if store.mirror else str(directory)
@@ -304,7 +315,7 @@ def _run_phases(
         monitor.begins(store.tables.trials, slots.concurrency)
         for phase in phases(study, store, directory):
             signals.stop_if_asked(name)
-            failure = _tune(study, phase, directory, store, monitor, slots)
+            failure = _tune(study, phase, directory, store, monitor, slots, keeper)
             if failure is not None or phase.name in progress(record, store.tables).missing:
                 return failure
     return None
@@ -359,7 +370,9 @@ def _is_untouched(directory: Path, study: Study) -> bool:
     return True
 
 
-def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots) -> str | None:
+def _tune(
+    study: Study, phase: Phase, directory: Path, store: Store, monitor: Monitor, slots: Slots, keeper: Keeper
+) -> str | None:
     """Run one phase with Tune until it ends or is to end. Returns why it failed, if it did."""
     import ray.exceptions
     from ray import tune
@@ -388,6 +401,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
         plugins=study.loaded_plugins,
         measures_latency=measures_latency(study),
         init=study.initial_weights,
+        keeping=keeping(study, _seen_by_trials(directory, store), phase.name),
     )
     data = share(study.splits(), with_test=phase.is_final)
     trainable = tune.with_resources(
@@ -413,7 +427,7 @@ def _tune(study: Study, phase: Phase, directory: Path, store: Store, monitor: Mo
             failure_config=tune.FailureConfig(max_failures=_RESTARTS),
             stop=CombinedStopper(ledger, Asked()),
             callbacks=[
-                Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name),
+                Recorder(study, phase.recipe, store, ledger, monitor, slots.gpus or slots.cpus, phase.name, keeper),
                 *callbacks(study.loggers, study.name, directory),
             ],
             verbose=0,
@@ -439,8 +453,13 @@ def _end_spent(store: Store, phase: Phase, reason: str) -> None:
     store.finish(phase.name, reason)
 
 
+def _seen_by_trials(directory: Path, store: Store) -> str:
+    """Return the study directory as the trials' processes name it."""
+    return store.mirror.url if store.mirror else str(directory.resolve())
+
+
 def _checkpoints(directory: Path, store: Store) -> str:
-    return f"{store.mirror.url if store.mirror else directory.resolve()}/{CHECKPOINTS}"
+    return f"{_seen_by_trials(directory, store)}/{CHECKPOINTS}"
 
 
 @contextlib.contextmanager

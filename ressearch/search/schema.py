@@ -44,6 +44,7 @@ _TEXTS = {
     "recipe": "how each network is trained.",
     "search": "how networks are proposed, stopped and judged.",
     "resources": "what a trial gets.",
+    "keep_weights": "which trained weights are kept, for `export` to write without training again.",
     "loggers": "other tools to write for.",
     "plugins": "Python files (paths start from the study file) and modules with blocks, skips, ... of one's own.",
 }
@@ -134,6 +135,7 @@ _BEFORE: dict[str, Callable[[Schema], Schema]] = {
     "parse_milliseconds": _quantity(DURATION_PATTERN),
     "_true_is_no_number": lambda inner: inner,
     "_to_mapping": lambda inner: {"anyOf": [{"type": "string"}, inner]},
+    "to_trials": lambda inner: {"anyOf": [{"enum": ["best", "finalists", "all", "none"]}, inner]},
     "to_tuple": lambda inner: {"anyOf": [inner["items"], inner]},
     "to_name": lambda inner: {**inner, "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"^[^/\\]*$"},
     "_count_to_seeds": lambda inner: {

@@ -235,4 +235,22 @@ class ResourcesSection(Section):
     max_failure_rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
+def to_trials(value: object) -> object:
+    """Return a text as the section that it is short for."""
+    return {"trials": value} if isinstance(value, str) else value
+
+
+class KeepWeightsSection(Section):
+    """Which trained weights the study keeps, for `export` to write without training again.
+
+    Attributes:
+        trials: ``best`` (of the best network: of the finalist that repeats it, if there is one), ``finalists`` (of all
+            of them too), ``all`` (of every trial that trained to its last epoch) or ``none``.
+        max_size: bytes (``500MB``) of all files at most; the best trials' are kept.
+    """
+
+    trials: Literal["best", "finalists", "all", "none"] = "best"
+    max_size: Size = 2_000_000_000
+
+
 SearchSection.model_rebuild()

@@ -55,11 +55,13 @@ from ressearch.search.options import problem_with
 from ressearch.search.schedulers import PAUSING, REFUSED, SCHEDULERS
 from ressearch.search.sections import (
     DataSection,
+    KeepWeightsSection,
     Named,
     ResourcesSection,
     SearchSection,
     SpaceSection,
     to_name,
+    to_trials,
     to_tuple,
 )
 from ressearch.search.storages import problem_with_url
@@ -94,6 +96,7 @@ class Study(Section):
     recipe: Recipe = Recipe()
     search: SearchSection = SearchSection()
     resources: ResourcesSection = ResourcesSection()
+    keep_weights: Annotated[KeepWeightsSection, BeforeValidator(to_trials)] = KeepWeightsSection()
     loggers: Annotated[tuple[str, ...], BeforeValidator(to_tuple)] = ()
     plugins: Annotated[tuple[str, ...], BeforeValidator(to_tuple)] = ()
 

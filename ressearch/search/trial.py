@@ -34,6 +34,7 @@ from ressearch.results.status import Status
 from ressearch.results.store import to_record
 from ressearch.search.choices import RETRIED, Choices
 from ressearch.search.resources import trial_device
+from ressearch.search.weights import Keeping
 from ressearch.training import Diverged, Engine, Evaluation, Recipe, checkpoint
 from ressearch.training.replicates import KEPT_EXAMPLES
 
@@ -60,6 +61,7 @@ class TrialSpec:
         plugins: what the process has to load to know the networks.
         measures_latency: whether each network's latency is measured before it is trained.
         init: the weights that the recipe starts from, if it names some.
+        keeping: how trained weights are kept; None keeps none.
     """
 
     recipe: Recipe
@@ -72,6 +74,7 @@ class TrialSpec:
     plugins: tuple[Plugin, ...] = ()
     measures_latency: bool = False
     init: Weights | None = None
+    keeping: Keeping | None = None
 
     def checkpoint(self, trial: int) -> str | None:
         """Return the path (or URL) of a trial's checkpoint."""
@@ -215,6 +218,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
                 self._train_epoch()
                 assert self._engine is not None
                 test = self._test() if self._engine.is_finished and self._spec.is_final else None
+                not_kept = self._keep() if self._engine.is_finished else None
         except Diverged as problem:
             return self._end(Status.DIVERGED, str(problem))
         except (torch.OutOfMemoryError, MemoryError) as problem:
@@ -232,6 +236,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
             "results": told,
             "test": self._scores(test) if test is not None else None,
             "correct": self._correct(results[0]["epoch"], test),
+            "not_kept": not_kept,
             "outcome": Status.COMPLETED if self._engine.is_finished else None,
             "done": self._engine.is_finished,
             **self._where(),
@@ -308,6 +313,16 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]  # Ray's classes are
         """Score the test part, once, after the last epoch."""
         assert self._engine is not None
         return self._engine.evaluate(self._splits.test)
+
+    def _keep(self) -> str | None:
+        """Keep the trained weights, if they are to be kept; returns why they are not."""
+        assert self._engine is not None
+        if self._spec.keeping is None:
+            return None
+        architecture = Architecture.from_dict(self._config["architecture"])
+        return self._spec.keeping.write(
+            self._config["trial"], architecture, self._engine, self._splits, self._history[-1]
+        )
 
     @staticmethod
     def _scores(test: Evaluation) -> list[dict[str, float]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ressearch.data.batches import Resident
 from ressearch.data.splits import Split, Splits
@@ -106,6 +107,12 @@ class Engine:
         """
         each = [group.correct for group in self.groups if group.correct is not None]
         return np.concatenate(each) if len(each) == len(self.groups) else None
+
+    def state(self, index: int) -> dict[str, Tensor]:
+        """Return the weights of one replicate (their moving average, if there is one), as `build` has them."""
+        if self.choice.is_grouped:
+            return self.groups[0].state(index)
+        return self.groups[index].state(0)
 
     @property
     def epoch(self) -> int:

@@ -195,6 +195,8 @@ class Replicates:
     def train_epoch(self) -> list[EpochResult]:
         """Train one epoch of every replicate, then evaluate on the validation split; one result a seed.
 
+        Where that split is empty its loss and accuracy are NaN.
+
         Raises Diverged if a replicate's loss was no number or exploded.
         """
         start = time.perf_counter()
@@ -224,7 +226,7 @@ class Replicates:
         rows = torch.stack([train_loss, (correct / seen).to(train_loss), val_loss], dim=1).tolist()
         right = is_right.cpu().numpy()
         self.correct = right if right.shape[1] <= KEPT_EXAMPLES else None
-        accuracies = right.mean(1).tolist()
+        accuracies = right.mean(1).tolist() if right.shape[1] else [math.nan] * len(self.seeds)
         share = (time.perf_counter() - start) / len(self.seeds)
         return [
             EpochResult(seed, self.epoch, lr, train_loss, train_accuracy, val_loss, val_accuracy, share)
@@ -302,6 +304,9 @@ class Replicates:
         network = self.network if self.averaged is None else self.averaged
         network.eval()
         replicates = len(self.seeds)
+        if len(data) == 0:  # all examples are trained on
+            nothing = torch.zeros(replicates, 0, device=self.device)
+            return nothing.mean(1), nothing.bool()
         loss = torch.zeros(replicates, device=self.device, dtype=data.dtype)
         is_right: list[Tensor] = []
         for inputs, labels in evaluation_batches(data):

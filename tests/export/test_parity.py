@@ -13,6 +13,7 @@ from ressearch import Architecture, build
 from ressearch.errors import ArchitectureError
 from ressearch.export import FORMATS, Classifier, save
 from ressearch.export.parity import inputs_like
+from ressearch.training.classifier import description
 
 
 def classifier(dtype: torch.dtype = torch.float32) -> Classifier:
@@ -41,7 +42,7 @@ def test_a_file_gives_the_logits_of_its_network(suffix: str, dtype: torch.dtype,
 def test_a_file_that_gives_other_logits_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoilt(trained: Classifier, file: Path) -> None:
         state = {name: value + 0.01 * value.is_floating_point() for name, value in trained.state_dict().items()}
-        torch.save({**ressearch.export._description(trained), "state": state}, file)
+        torch.save({**description(trained), "state": state}, file)
 
     monkeypatch.setitem(ressearch.export._WRITERS, ".pt", spoilt)
     with pytest.raises(ArchitectureError, match=r"net\.pt: not written: its logits differ by 0\.\d+ from the trained"):
