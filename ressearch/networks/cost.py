@@ -114,6 +114,9 @@ def input_channels(shape: Shape) -> int:
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Of a weight on disk, by its type."""
+
 SIZES = ("training_memory", "size")
 """Bounds that are bytes."""
 
@@ -130,7 +133,7 @@ class Budget:
         max_size: bytes (or ``1MB``) of the parameters, each in `bytes_per_weight`. Batch norm's running statistics are
             not counted.
         batch_size, optimizer_states, bytes_per_number: as `Cost.training_memory` takes them.
-        bytes_per_weight: of a parameter on disk: 4 for float32, 2 for float16 and bfloat16.
+        bytes_per_weight: of a parameter on disk, as `BYTES` has it.
 
     Raises:
         BudgetError: a bound is no count.

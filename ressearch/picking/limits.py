@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ressearch.errors import BudgetError, nearest
-from ressearch.networks.cost import SIZES, Budget
+from ressearch.networks.cost import BYTES, SIZES, Budget
 from ressearch.units import format_count, format_seconds, parse_duration
-
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes of a parameter by the number format that weights are kept in."""
 
 COUNTED = ("params", "macs", "activations", *SIZES)
 """What a limit may bound that follows exactly from the network."""

@@ -205,6 +205,8 @@ class Constraints(Section):
     Attributes:
         max_params, max_macs, max_activations: exact, for one input.
         max_training_memory: bytes (``2G``) that training a replicate needs at the least, under the study's recipe.
+        max_size: bytes (``1MB``) of the parameters in `dtype`.
+        dtype: of the weights on disk, for `max_size`: ``float32``, ``float16`` or ``bfloat16``.
         max_latency: milliseconds (or ``5ms``) of a forward pass of one input, measured here with a trial's threads (or
             its GPU).
     """
@@ -213,6 +215,8 @@ class Constraints(Section):
     max_macs: Count | None = None
     max_activations: Count | None = None
     max_training_memory: Size | None = None
+    max_size: Size | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     max_latency: Annotated[Positive, BeforeValidator(parse_milliseconds)] | None = None
 
 

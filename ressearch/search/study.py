@@ -44,7 +44,7 @@ from ressearch.limits import (
     short,
 )
 from ressearch.networks.architecture import Architecture
-from ressearch.networks.cost import Budget, cost
+from ressearch.networks.cost import BYTES, Budget, cost
 from ressearch.networks.pretrained import Weights, read_weights
 from ressearch.plugins import Plugin, load_kept, load_plugin, require_distinct
 from ressearch.results.ranking import OBJECTIVES, Objective
@@ -412,7 +412,8 @@ class Study(Section):
         return SearchSpace(
             self.space.grid if self.space.form == "grid" else self.space.search,  # type: ignore[arg-type]
             Budget(
-                **self.search.constraints.model_dump(exclude={"max_latency"}),
+                **self.search.constraints.model_dump(exclude={"max_latency", "dtype"}),
+                bytes_per_weight=BYTES[self.search.constraints.dtype],
                 batch_size=self.recipe.batch_size,
                 optimizer_states=self.recipe.optimizer_states,
                 bytes_per_number=self.recipe.bytes_per_number,

@@ -381,3 +381,15 @@ def test_networks_beyond_latency_or_memory_are_never_proposed(monkeypatch: pytes
     every = [ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in lean.search_space.sample(50)]
     assert max(every) <= 2_500_000
     assert max(ressearch.cost(one, (1, 8, 8), 3).training_memory(64) for one in study().search_space.sample(50)) > 3e6
+
+
+def test_networks_larger_than_the_bytes_allowed_are_never_proposed() -> None:
+    def largest(**constraints: str) -> int:
+        space = study(search={"constraints": constraints}).search_space
+        return max(sum(one.numel() for one in ressearch.build(net, 1, 3).parameters()) for net in space.sample(50))
+
+    assert 15_000 < largest(max_size="80kB") <= 20_000
+    assert 30_000 < largest(max_size="80kB", dtype="float16") <= 40_000
+    assert largest() > 40_000
+    with pytest.raises(StudyError, match=r"constraints.dtype: .*float16"):
+        study(search={"constraints": {"max_size": "1MB", "dtype": "float8"}})
