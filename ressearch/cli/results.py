@@ -115,6 +115,7 @@ def _renaming(text: str) -> tuple[str, str]:
 @click.option("--candidates", type=Count(), help="Networks of the space to look at [200k].")
 @click.option("--verify", is_flag=True, help="Train the predicted picks on fresh seeds; kept in the directory.")
 @click.option("--every", metavar="COST", help="Every budget at once, of params, macs, activations or train_time.")
+@click.option("--presets", metavar="NAMES", help="With --every: train these published networks beside the picks.")
 @with_allowed_plugins
 @with_json
 def pick(
@@ -128,6 +129,7 @@ def pick(
     candidates: int | None,
     verify: bool,
     every: str | None,
+    presets: str | None,
     allow_plugins: bool,
     as_json: bool,
     **bounds: Any,
@@ -137,8 +139,11 @@ def pick(
         given = [f"--{key.replace('_', '-')}" for key, bound in bounds.items() if bound is not None]
         if given:
             raise RessearchError(f"--every is every budget at once: it takes no {given[0]}")
+        _train_presets(directories, presets, allow_plugins, as_json)
         _say_every(directories, every, as_json)
         return
+    if presets is not None:
+        raise RessearchError("--presets are trained to stand beside the picks of every budget: it takes --every COST")
     with signals.ending_at_once():  # imports take seconds
         from ressearch.picking.pick import picks
 
@@ -219,6 +224,19 @@ def _verified(directory: str, found: Any, is_asked: bool, allow_plugins: bool, t
     ]
 
 
+def _train_presets(directories: tuple[str, ...], presets: str | None, allow_plugins: bool, as_json: bool) -> None:
+    if presets is None:
+        return
+    if len(directories) > 1:
+        raise RessearchError("--presets takes one study: its recipe")
+    names = list(dict.fromkeys(name for one in presets.split(",") if (name := one.strip())))
+    with signals.ending_at_once():  # imports take seconds
+        from ressearch.picking.presets import train_presets
+    train_presets(
+        directories[0], names, allow_plugins=allow_plugins, told=lambda one: None if as_json else say(f"trained {one}")
+    )
+
+
 def _say_every(directories: tuple[str, ...], axis: str, as_json: bool) -> None:
     with signals.ending_at_once():  # imports take seconds
         from ressearch.picking.frontier import every_budget
@@ -241,10 +259,8 @@ def _say_every(directories: tuple[str, ...], axis: str, as_json: bool) -> None:
         last = one.name, one.trial, one.directory
     console().print(table)
     for standing in found.presets:
-        beaten = (
-            "nothing cheaper or equal is better" if standing.pick == standing.name else f"{standing.pick} is better"
-        )
-        say(f"{standing.preset} ({written(axis, standing.cost)}, {standing.val_accuracy:.4f}): {beaten}")
+        reached = "" if standing.val_accuracy is None else f", {standing.val_accuracy:.4f}"
+        say(f"{standing.preset} ({written(axis, standing.cost)}{reached}): {standing.verdict}")
 
 
 def _say_alike(pick: Any) -> None:

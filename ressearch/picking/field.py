@@ -64,12 +64,14 @@ class Field:
         unfinished: networks whose training ended early, or that train still, in the order of their trials.
         objective: what they are ranked by.
         standing: what their seeds say of all of them; None where they are ranked by means.
+        scores: by seed, in the order of `standing`.
     """
 
     entrants: tuple[Entrant, ...]
     unfinished: tuple[Entrant, ...]
     objective: Objective
     standing: Standing | None
+    scores: Sequence[Sequence[float]] = ()
 
     @classmethod
     def of(cls, studies: Sequence[Results]) -> Field:
@@ -101,7 +103,7 @@ class Field:
             for row in rows
             if row["status"] in (Status.STOPPED, Status.RUNNING, Status.INTERRUPTED) and row["name"] not in done
         ]
-        return cls(tuple(entrants), tuple(unfinished), objective, ranking.standing)
+        return cls(tuple(entrants), tuple(unfinished), objective, ranking.standing, ranking.scores)
 
     def __len__(self) -> int:
         return len(self.entrants)

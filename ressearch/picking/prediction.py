@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,19 +10,17 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ressearch import durable
 from ressearch.errors import BudgetError, SpaceError, StudyError, nearest
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
 from ressearch.networks.latency import measure_latency
 from ressearch.networks.latency_model import latency_model
-from ressearch.picking.field import Field
+from ressearch.picking.fresh import Trainer, append_line, read_lines, recipe_for
 from ressearch.picking.limits import Bounds, Limits, written
 from ressearch.picking.surrogate import LEAST_TRIALS, Prediction, Surrogate
 from ressearch.plugins import require_networks
 from ressearch.results.status import Status
 from ressearch.results.store import Results, load
-from ressearch.search.recorded import recipe_of
 from ressearch.spaces.columns import columns
 from ressearch.spaces.space import SearchSpace
 from ressearch.units import counted, format_count
@@ -151,7 +148,7 @@ def predict(
     results = load(directory)
     require_networks(results.directory, results.run, allow_plugins, directory)
     surrogate = Surrogate.of(results)
-    recipe = recipe_of(_first_row(results))
+    recipe = recipe_for(results)
     of_training = {key: getattr(recipe, key) for key in ("batch_size", "optimizer_states", "bytes_per_number")}
     limits = Limits.read(bounds, dtype, **of_training)
     space = _space(results)
@@ -185,11 +182,6 @@ def predict(
             + (" or are too slow" if most is not None else "")
         )
     return Predictions(tuple(picks), len(found), prediction.refused, surrogate)
-
-
-def _first_row(results: Results) -> dict[str, Any]:
-    rows: list[Any] = results.trials.head(1).to_dict("records")
-    return dict(rows[0])
 
 
 def _space(results: Results) -> SearchSpace:
@@ -280,38 +272,18 @@ def verify(
         StudyError: the directory holds no study, or its data have changed.
         Diverged: a loss was no number.
     """
-    import torch
-
-    from ressearch.search.changes import require_same_data
-    from ressearch.search.study import Study
-    from ressearch.training import Engine
-
-    results = load(directory)
-    study = Study.from_directory(results.directory, allow_plugins, data, directory)
-    require_same_data(study, results.run, directory)
-    splits = study.splits().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    best = Field.of([results]).entrants
-    recipe = recipe_of(best[0].record.row if best else _first_row(results))
-    fresh = 1 + max(max(seeds) for seeds in results.trials["seeds"])
-    recipe = recipe.model_copy(update={"seeds": tuple(range(fresh, fresh + len(recipe.seeds)))})
-    file = results.directory / VERIFIED
-    known = {one.name: one for one in read_verified(results.directory)}
+    trainer = Trainer.of(directory, allow_plugins, data)
+    place = trainer.results.directory
+    known = {one.name: one for one in read_verified(place)}
     found = []
     for pick in picks:
         name = pick.architecture.name
         if name not in known:
-            init = study.initial_weights
-            engine = Engine(pick.architecture, splits, len(study.dataset.classes), recipe, init=init)
-            accuracies: tuple[float, ...] = ()
-            while not engine.is_finished:
-                accuracies = tuple(float(one.val_accuracy) for one in engine.train_epoch())
-            mean = float(np.mean(accuracies))
-            known[name] = Verified(
-                name, recipe.seeds, accuracies, mean, pick.mean, pick.low, pick.high, round(time.time(), 3)
-            )
-            journal = durable.Appender(file)
-            journal.append((json.dumps(asdict(known[name])) + "\n").encode(), is_synced=True)
-            journal.close()
+            reached = trainer.train(pick.architecture)
+            scores = reached.seed_val_accuracies
+            predicted = pick.mean, pick.low, pick.high
+            known[name] = Verified(name, reached.seeds, scores, float(np.mean(scores)), *predicted, reached.ended_at)
+            append_line(place / VERIFIED, asdict(known[name]))
         found.append(known[name])
         told(known[name])
     return found
@@ -319,16 +291,10 @@ def verify(
 
 def read_verified(directory: Path) -> list[Verified]:
     """Return what verified networks of a study reached; a line that was cut off is left out."""
-    file = directory / VERIFIED
     found = []
-    for line in file.read_text().splitlines() if file.is_file() else ():
-        try:
-            values: dict[str, Any] = json.loads(line)
-            for key in ("seeds", "seed_val_accuracies"):
-                values[key] = tuple(values[key])
+    for values in read_lines(directory / VERIFIED):
+        with contextlib.suppress(TypeError):  # a line of something else
             found.append(Verified(**values))
-        except (ValueError, TypeError, KeyError):
-            continue
     return found
 
 

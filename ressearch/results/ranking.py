@@ -82,12 +82,14 @@ class Ranking(Generic[Row]):
         others: the trials of those networks at other learning rates.
         standing: where the networks stand, in an order of its own; None where they are ranked by means.
         places: where each of `rows` stands in it.
+        scores: of each network by seed, in that order.
     """
 
     rows: list[Row]
     others: list[Row]
     standing: Standing | None = None
     places: tuple[int, ...] = ()
+    scores: Sequence[Sequence[float]] = ()
 
 
 def rank(
@@ -114,7 +116,7 @@ def rank(
         resolution = 0.0 if objective.examples is None else 1 / objective.examples
         found = standing(scores, resolution, draws)
         order = sorted(range(len(first)), key=lambda one: (-found.estimate[one], *objective.key(networks[one])[1:]))
-        return Ranking([networks[one] for one in order], others, found, tuple(order))
+        return Ranking([networks[one] for one in order], others, found, tuple(order), scores)
     return Ranking(first, others)
 
 
