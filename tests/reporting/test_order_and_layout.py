@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -83,16 +83,15 @@ def test_a_figure_is_laid_out_once_for_all_files(monkeypatch: pytest.MonkeyPatch
     with style():
         whole, engine_laid_out = drawing(), drawing()
         engine_laid_out.savefig(io.BytesIO(), format="svg")
-        calls: list[Any] = []
         engine = whole.get_layout_engine()
         assert engine is not None
-        execute = engine.execute
-        monkeypatch.setattr(engine, "execute", lambda one: (calls.append(one), execute(one)))
+        executed = Mock(side_effect=engine.execute)
+        monkeypatch.setattr(engine, "execute", executed)
         lay_out(whole)
         first, second = svg(whole), svg(whole)
-        assert len(calls) == 1
+        assert executed.call_count == 1
         assert first == second
-        renderer = FigureCanvasAgg(whole).get_renderer()
+        renderer = FigureCanvasAgg(whole).get_renderer()  # type: ignore[no-untyped-call]
         whole.draw(renderer)
         for ours, theirs in zip(whole.axes, engine_laid_out.axes, strict=True):
             np.testing.assert_allclose(ours.get_position().bounds, theirs.get_position().bounds, atol=0.02)
