@@ -56,7 +56,7 @@ COMMANDS = {
     "status": Stated("ressearch.cli.studies:status", "Say how far a study is, running or not."),
     "train": Stated(
         "ressearch.cli.train:train",
-        "Train one network: a preset, a name, a JSON file, or a study's trial; again goes on.",
+        "Train one network: a preset, a name, a JSON file, or a study's trial; goes on if it was ended.",
     ),
 }
 """Every command: where it is, and its help."""

@@ -34,7 +34,7 @@ Told = Callable[["EpochResult", "Recipe"], Any]
 @with_plugins
 @with_allowed_plugins
 def train(network: str, out: Path, overrides: tuple[str, ...], **options: Any) -> None:
-    """Train one network: a preset, a name, a JSON file, or a study's trial; again goes on."""
+    """Train one network: a preset, a name, a JSON file, or a study's trial; goes on if it was ended."""
     with signals.ending_at_once():  # imports take seconds
         from ressearch.export.single import train as train_network
 
