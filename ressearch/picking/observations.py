@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ressearch.errors import ArchitectureError
 from ressearch.networks.architecture import Architecture
+from ressearch.picking.presets import read_presets
+from ressearch.picking.verified import read_verified
 from ressearch.results.schema import architecture_of
 from ressearch.results.status import Status
 from ressearch.results.store import Results
@@ -66,7 +69,10 @@ class Observations(NamedTuple):
 
 
 def observe(results: Results) -> Observations:
-    """Return what the trials of a study reached: at their last epochs, and where some were stopped, at earlier ones."""
+    """Return what the trials of a study reached: at their last epochs, and where some were stopped, at earlier ones.
+
+    Networks that were verified, and published ones trained beside the study, are observed too.
+    """
     epochs = _epochs(results)
     table: list[dict[str, Any]] = results.trials.to_dict("records")  # type: ignore[assignment]
     trials = [row for row in table if _is_usable(row, epochs)]
@@ -82,6 +88,13 @@ def observe(results: Results) -> Observations:
         if row["epochs"] == epochs and (curve := earlier.get(int(row["trial"]))):
             at = {epochs >> halving for halving in range(1, _HALVINGS + 1)} - {0, epochs}
             rows += [(network, epoch, np.array(curve[epoch]), False, is_even) for epoch in sorted(at & set(curve))]
+    for name, reached, is_even in _beside(results, epochs):
+        try:
+            architecture = Architecture.from_name(name)
+        except ArchitectureError:  # of a plugin that is not loaded, or a damaged line
+            continue
+        network = networks.setdefault(architecture, len(networks))
+        rows.append((network, epochs, np.asarray(reached, float), True, is_even))
     examples = results.run.get("examples", {}).get("validation") or 1000
     step = 1 / examples
     mean, count, variance, _ = scores_by_seed([scores for _, _, scores, _, _ in rows], step)
@@ -95,6 +108,19 @@ def observe(results: Results) -> Observations:
         np.array([row[4] for row in rows], bool),
         step / 2,
     )
+
+
+def _beside(results: Results, epochs: int) -> Iterator[tuple[str, tuple[float, ...], bool]]:
+    """Yield what was trained beside the study to the last epoch: names, accuracies by seed, whether seeds were fresh.
+
+    A verified network was chosen for what was predicted of it, but its seeds were not: intervals are to hold for it. A
+    published one was named by somebody.
+    """
+    for one in read_verified(results.directory):
+        yield one.name, one.seed_val_accuracies, True
+    for preset in read_presets(results):
+        if preset.problem is None and preset.epochs == epochs:
+            yield preset.name, preset.seed_val_accuracies, False
 
 
 def _epochs(results: Results) -> int:

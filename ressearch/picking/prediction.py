@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import Cost, cost
 from ressearch.networks.latency import measure_latency
 from ressearch.networks.latency_model import latency_model
-from ressearch.picking.fresh import Trainer, append_line, read_lines, recipe_for
+from ressearch.picking.fresh import Trainer, append_line, recipe_for
 from ressearch.picking.limits import Bounds, Limits, written
 from ressearch.picking.surrogate import LEAST_TRIALS, Prediction, Surrogate
+from ressearch.picking.verified import VERIFIED, Verified, read_verified
 from ressearch.plugins import require_networks
 from ressearch.results.status import Status
 from ressearch.results.store import Results, load
@@ -30,9 +30,6 @@ CANDIDATES = 200_000
 
 RANKED_BY = {"expected": "mean", "lower": "low"}
 """What predicted networks may be ranked by, and the column of `Prediction` that is."""
-
-VERIFIED = "verified.jsonl"
-"""The file of a study's directory that holds what verified networks reached, a line each."""
 
 _MEASURED = 50
 """Networks whose latency is measured at most, where that is limited."""
@@ -214,41 +211,6 @@ def _architectures(found: Any, order: np.ndarray, done: set[str], most: int) -> 
             return
 
 
-@dataclass(frozen=True)
-class Verified:
-    """What a network reached on seeds that the study had not used, beside what was predicted.
-
-    Attributes:
-        name: of the network.
-        seeds: used.
-        seed_val_accuracies: of each.
-        val_accuracy: their mean.
-        mean, low, high: as predicted.
-        ended_at: seconds since 1970.
-    """
-
-    name: str
-    seeds: tuple[int, ...]
-    seed_val_accuracies: tuple[float, ...]
-    val_accuracy: float
-    mean: float
-    low: float
-    high: float
-    ended_at: float
-
-    @property
-    def holds(self) -> bool:
-        """Whether what was obtained lies in the predicted interval."""
-        return self.low <= self.val_accuracy <= self.high
-
-    def __str__(self) -> str:
-        side = "within" if self.holds else "above" if self.val_accuracy > self.high else "below"
-        return (
-            f"{self.name}: {self.val_accuracy:.4f} on {counted(len(self.seeds), 'fresh seed')}, {side} the predicted "
-            f"{self.low:.4f} to {self.high:.4f}"
-        )
-
-
 def verify(
     directory: str | Path,
     picks: tuple[Predicted, ...],
@@ -289,13 +251,4 @@ def verify(
     return found
 
 
-def read_verified(directory: Path) -> list[Verified]:
-    """Return what verified networks of a study reached; a line that was cut off is left out."""
-    found = []
-    for values in read_lines(directory / VERIFIED):
-        with contextlib.suppress(TypeError):  # a line of something else
-            found.append(Verified(**values))
-    return found
-
-
-__all__ = ["Predicted", "Predictions", "Verified", "predict", "predicts", "read_verified", "verify"]
+__all__ = ["Predicted", "Predictions", "predict", "predicts", "verify"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import pandas as pd
 import pytest
 from results.made import RUN, point, results, row
 
+from ressearch import Architecture
+from ressearch.picking.fresh import append_line
 from ressearch.picking.observations import drawn_evenly, observe
+from ressearch.picking.presets import FILE, PresetTrained
+from ressearch.picking.verified import VERIFIED, Verified
 from ressearch.results.store import Results
 
 
@@ -146,3 +151,36 @@ def test_rows_may_be_chosen() -> None:
     assert [len(column) for column in chosen[1:7]] == [2] * 6
     assert isinstance(seen.share, np.ndarray)
     assert not isinstance(seen.share, pd.Series)
+
+
+def test_what_was_trained_beside_a_study_is_seen_too(tmp_path: Path) -> None:
+    told = a_study([trial(0, (0.5, 0.6)), trial(1)])
+    own = told.trials["name"].iloc[0]
+    made = dataclasses.replace(told, directory=tmp_path)
+    verified = Verified("basic-d1.1-w4.8", (7, 8), (0.7, 0.8), 0.75, 0.7, 0.6, 0.8, 1.0)
+    again = dataclasses.replace(verified, name=own, seed_val_accuracies=(0.9, 0.7), val_accuracy=0.8)
+    for one in (verified, again):
+        append_line(tmp_path / VERIFIED, dataclasses.asdict(one))
+    name = Architecture.preset("resnet20-cifar").name
+    for preset, epochs, scores, problem in (
+        ("resnet20-cifar", 8, (0.3, 0.4), None),
+        ("resnet32-cifar", 4, (0.3, 0.4), None),  # trained for another number of epochs
+        ("resnet44-cifar", 8, (), "diverged"),
+    ):
+        line = PresetTrained(preset, name, epochs, (7, 8), scores, 1.0, 1.0, problem)
+        append_line(tmp_path / FILE, dataclasses.asdict(line))
+    found = observe(made)
+    networks = [one.name for one in found.networks]
+    assert [networks[at] for at in found.network] == [own, told.trials["name"].iloc[1], verified.name, own, name]
+    np.testing.assert_allclose(found.accuracy, [0.55, 0.55, 0.75, 0.8, 0.35])
+    assert found.share.tolist() == [1.0] * 5
+    assert found.is_last.all()
+    assert found.is_even.tolist() == [True, True, True, True, False]
+    assert len(observe(told).share) == 2
+
+
+def test_lines_of_networks_that_are_unknown_here_are_left_out(tmp_path: Path) -> None:
+    made = dataclasses.replace(a_study([trial(0)]), directory=tmp_path)
+    lost = Verified("nothing-of-the-kind", (7,), (0.7,), 0.7, 0.7, 0.6, 0.8, 1.0)
+    append_line(tmp_path / VERIFIED, dataclasses.asdict(lost))
+    assert len(observe(made).share) == 1

@@ -17,7 +17,8 @@ from ressearch import Architecture, cost
 from ressearch.cli import main
 from ressearch.errors import BudgetError, StudyError
 from ressearch.networks.latency import Latency
-from ressearch.picking.prediction import VERIFIED, Verified, predict, predicts, read_verified, verify
+from ressearch.picking.prediction import predict, predicts, verify
+from ressearch.picking.verified import VERIFIED, Verified, read_verified
 from ressearch.results.schema import TRIALS, architecture_columns
 from ressearch.results.store import Results
 from ressearch.search.study import Study
