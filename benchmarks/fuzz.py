@@ -81,12 +81,12 @@ class StandInTuner:
 class StandInEngine:
     """A network that is trained already."""
 
-    def __init__(self, architecture: Any, splits: Any, classes: int, recipe: Any) -> None:
+    def __init__(self, architecture: Any, splits: Any, classes: int, recipe: Any, init: Any = None) -> None:
         from ressearch import build
         from ressearch.networks.cost import input_channels
 
         self._network = build(architecture, input_channels(tuple(splits.train.inputs.shape[1:])), classes)
-        self.is_finished, self.groups = True, [self]
+        self.is_finished, self.epoch = True, recipe.epochs
 
     def state(self, place: int) -> dict[str, Any]:
         """Return the weights."""

@@ -21,6 +21,7 @@ from ressearch.search import runner
 from ressearch.search.changes import Change
 from ressearch.search.monitor import Monitor
 from ressearch.search.resources import Slots
+from ressearch.search.weights import Keeper
 from ressearch.training.choose import Choice
 
 TEXT = """\
@@ -63,7 +64,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         made.append(("ray", address))
         yield
 
-    def tune(study: Study, phase: Any, directory: Path, store: Store, monitor: Any, slots: Slots) -> None:
+    def tune(
+        study: Study, phase: Any, directory: Path, store: Store, monitor: Any, slots: Slots, keeper: Keeper
+    ) -> None:
+        assert isinstance(keeper, Keeper)
         made.append(("tune", study, phase.name, directory, monitor, slots))
         store.finish(phase.name, "made so")
 
@@ -251,7 +255,9 @@ def test_what_is_interrupted_or_fails_behind_a_url_is_named_by_it(
     mirror: Any = Mirrored(tmp_path)
     monkeypatch.setattr(runner, "put_back", lambda *given: None)
 
-    def run_phases(study: Any, directory: Any, record: Any, store: Store, monitor: Any, address: Any) -> str | None:
+    def run_phases(
+        study: Any, directory: Any, record: Any, store: Store, monitor: Any, address: Any, keeper: Keeper
+    ) -> str | None:
         assert (directory, monitor.__class__, address) == (tmp_path, Monitor, "auto")
         if ends:
             store.finish("search", "made so")

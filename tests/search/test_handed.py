@@ -254,9 +254,9 @@ def test_trials_of_a_study_settle_their_choice_where_checkpoints_lie(
     settled: list[Any] = []
     original = Engine.__init__
 
-    def init(self: Engine, *given: Any, settle: Any = None) -> None:
+    def init(self: Engine, *given: Any, settle: Any = None, init: Any = None) -> None:
         settled.append(settle)
-        original(self, *given, settle=settle)
+        original(self, *given, settle=settle, init=init)
 
     monkeypatch.setattr(Engine, "__init__", init)
     started(Recipe(epochs=1), tmp_path).step()

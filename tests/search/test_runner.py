@@ -25,6 +25,7 @@ from ressearch.results.run_file import read_run, write_run
 from ressearch.search import runner
 from ressearch.search.monitor import Monitor
 from ressearch.search.resources import Slots
+from ressearch.search.weights import Keeper
 
 TEXT = """\
 name: mine
@@ -60,7 +61,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         made.asked.append(("ray", address))
         yield
 
-    def tune(study: Study, phase: Any, directory: Path, store: Store, monitor: Monitor, slots: Slots) -> str | None:
+    def tune(
+        study: Study, phase: Any, directory: Path, store: Store, monitor: Monitor, slots: Slots, keeper: Keeper
+    ) -> str | None:
         made.asked.append(("tune", phase.name))
         made.does(store, phase.name)
         return made.failure

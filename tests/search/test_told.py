@@ -229,6 +229,9 @@ def tuner(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return given
 
 
+KEEPER: Any = SimpleNamespace()
+
+
 def told_tune(searched: Study, name: str, directory: Path, at_once: int | None = None) -> Phase:
     phase = Phase(name, searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7, at_once)
     store = SimpleNamespace(
@@ -236,7 +239,7 @@ def told_tune(searched: Study, name: str, directory: Path, at_once: int | None =
     )
     monitor = SimpleNamespace(phase=lambda *given: None)
     slots = Slots(concurrency=3, cpus=2.0, gpus=0.5)
-    assert runner._tune(searched, phase, directory, store, monitor, slots) is None  # type: ignore[arg-type]
+    assert runner._tune(searched, phase, directory, store, monitor, slots, KEEPER) is None  # type: ignore[arg-type]
     return phase
 
 
@@ -302,7 +305,7 @@ def test_a_phase_whose_budget_is_spent_already_is_not_begun(tuner: dict[str, Any
     )
     phase = Phase("search", searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
     slots = Slots(concurrency=1, cpus=1.0, gpus=0.0)
-    assert runner._tune(searched, phase, tmp_path, store, None, slots) is None  # type: ignore[arg-type]
+    assert runner._tune(searched, phase, tmp_path, store, None, slots, KEEPER) is None  # type: ignore[arg-type]
     assert ended == [("search", "the budget of 5 s is spent")]
     assert "tune" not in tuner
 
@@ -344,7 +347,7 @@ def test_a_search_whose_space_is_spent_says_so(
     )
     phase = Phase(name, searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
     monitor = SimpleNamespace(phase=lambda *given: None)
-    runner._tune(searched, phase, tmp_path, store, monitor, Slots(1.0, 0.0, 1))  # type: ignore[arg-type]
+    runner._tune(searched, phase, tmp_path, store, monitor, Slots(1.0, 0.0, 1), KEEPER)  # type: ignore[arg-type]
     assert ended == ([("search", "the space holds no further network")] if finished else [])
     assert tuner["run"].callbacks[0]._devices == 1.0
 
@@ -370,7 +373,7 @@ def test_a_node_that_ended_is_why_a_phase_failed(
     monitor = SimpleNamespace(phase=lambda *given: monitored.append(given))
     phase = Phase("search", searched.recipe, Proposer(searched), SCHEDULERS["fifo"]("", "", 1), 7)
     slots = Slots(0.25, 0.0, 3)
-    failure = runner._tune(searched, phase, tmp_path, store, monitor, slots)  # type: ignore[arg-type]
+    failure = runner._tune(searched, phase, tmp_path, store, monitor, slots, KEEPER)  # type: ignore[arg-type]
     assert failure is not None
     assert failure.startswith("Ray's node ended (")
     assert "lostxxx" in failure
