@@ -317,10 +317,13 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     start_ray()
-    out, studies = arguments.out, {}
+    out: Path = arguments.out
+    studies: dict[str, dict[str, Any]] = {}
 
     def keep() -> None:
-        save("picks", {"command": "python benchmarks/picks.py", "summary": summary(studies), "studies": studies})
+        is_complete = all("budgets" in studies.get(name, {}) for name in STUDIES)
+        told = {"command": "python benchmarks/picks.py", "is_complete": is_complete, "summary": summary(studies)}
+        save("picks", {**told, "studies": studies})
 
     print(f"{'study':<12}{'sampler':>9}{'trials':>8}{'verified':>10}{'held':>6}{'width':>8}")
     for name in arguments.only:
