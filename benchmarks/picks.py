@@ -221,18 +221,24 @@ def kept(directory: Path, costs: dict[str, list[int]], like: dict[str, Any]) -> 
 
 
 def against_named(name: str, rows: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """Train picks and named networks on fresh seeds; returns the rows with how each pick stands beside each of them."""
-    networks = list(dict.fromkeys([one["pick"] for one in rows] + [Architecture.from_name(one).name for one in NAMED]))
+    """Train picks and named networks on fresh seeds; returns each pick beside each other network that fits its limit.
+
+    A pick that several limits share is compared once with each.
+    """
+    pairs = {(row["pick"], other["network"]): other["name"] for row in rows for other in row["named"]}
+    pairs = {pair: named for pair, named in pairs.items() if pair[0] != pair[1]}
+    networks = list(dict.fromkeys(network for pair in pairs for network in pair))
     planned = study(name, seeds=list(FRESH), points=networks, trials=len(networks), sampler="random")
     trials = load(trained(planned, out / f"{name}-fresh")).trials
     reached = {row["name"]: np.array(row["seed_val_accuracies"], float) for row in trials.to_dict("records")}
-    for row in rows:
-        row["fresh"] = float(reached[row["pick"]].mean())
-        for other in row["named"]:
-            other["fresh"] = float(reached[other["network"]].mean())
-            gain = mean_interval(reached[row["pick"]] - reached[other["network"]])
-            other["gain"] = {"mean": gain.mean, "low": gain.low, "high": gain.high}
-    return rows
+    found = []
+    for (pick, other), named in pairs.items():
+        gain = mean_interval(reached[pick] - reached[other])
+        accuracies = {"pick_accuracy": float(reached[pick].mean()), "named_accuracy": float(reached[other].mean())}
+        found.append(
+            {"pick": pick, "named": named, **accuracies, "gain": gain.mean, "low": gain.low, "high": gain.high}
+        )
+    return found
 
 
 def cached(file: Path, find: Callable[[], Any]) -> Any:
@@ -266,10 +272,15 @@ def within(name: str, out: Path) -> list[dict[str, Any]]:
 
 
 def summary(studies: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the counts over all studies; of budgets, over those that have them yet."""
-    said = [one for study in studies.values() for one in study["predictions"]]
-    rows = [one for study in studies.values() for one in study.get("budgets", ())]
-    return {"predictions": of_predictions(said), "budgets": of_budgets(rows) if rows else None}
+    """Return the counts over all studies that have them yet."""
+
+    def over(part: str) -> list[dict[str, Any]]:
+        return [one for study in studies.values() for one in study.get(part, ())]
+
+    parts = {"predictions": of_predictions, "budgets": of_budgets, "fresh": of_fresh}
+    of_studies = {part: sum(part in study for study in studies.values()) for part in parts}
+    counts = {part: count(over(part)) for part, count in parts.items() if over(part)}
+    return {part: {"studies": of_studies[part], **found} for part, found in counts.items()}
 
 
 def of_predictions(said: list[dict[str, Any]]) -> dict[str, Any]:
@@ -303,9 +314,16 @@ def of_budgets(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "pairs": len(pairs),
         "higher_in_study": sum(other["estimate"] > row["estimate"] for row, other in pairs),
         "is_pick": sum(other["network"] == row["pick"] for row, other in pairs),
-        "better_on_fresh_seeds": sum(other["gain"]["low"] > 0 for _, other in pairs),
-        "worse_on_fresh_seeds": sum(other["gain"]["high"] < 0 for _, other in pairs),
-        "gain": float(np.mean([other["gain"]["mean"] for _, other in pairs])),
+    }
+
+
+def of_fresh(pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many picks are shown to be better, or worse, than a named network within the same limit."""
+    return {
+        "compared": len(pairs),
+        "better": sum(one["low"] > 0 for one in pairs),
+        "worse": sum(one["high"] < 0 for one in pairs),
+        "gain": float(np.mean([one["gain"] for one in pairs])) if pairs else 0.0,
     }
 
 
@@ -321,7 +339,7 @@ def main() -> None:
     studies: dict[str, dict[str, Any]] = {}
 
     def keep() -> None:
-        is_complete = all("budgets" in studies.get(name, {}) for name in STUDIES)
+        is_complete = all("fresh" in studies.get(name, {}) for name in STUDIES)
         told = {"command": "python benchmarks/picks.py", "is_complete": is_complete, "summary": summary(studies)}
         save("picks", {**told, "studies": studies})
 
@@ -335,16 +353,22 @@ def main() -> None:
             flush=True,
         )
         keep()
-    print(f"{'study':<12}{'budgets':>8}{'counted':>9}{'keep':>6}{'pairs':>7}{'better':>8}{'worse':>7}")
+    print(f"{'study':<12}{'budgets':>8}{'counted':>9}{'keep':>6}{'pairs':>7}{'higher':>8}")
     for name in arguments.only:
-        rows = cached(out / f"{name}-budgets.json", functools.partial(within, name, out))
-        studies[name]["budgets"] = cached(out / f"{name}-fresh.json", functools.partial(against_named, name, rows, out))
+        studies[name]["budgets"] = cached(out / f"{name}-budgets.json", functools.partial(within, name, out))
         one = of_budgets(studies[name]["budgets"])
         print(
             f"{name:<12}{one['budgets']:>8}{one['counted']:>9}{one['counted_keep']:>6}{one['pairs']:>7}"
-            f"{one['better_on_fresh_seeds']:>8}{one['worse_on_fresh_seeds']:>7}",
+            f"{one['higher_in_study']:>8}",
             flush=True,
         )
+        keep()
+    print(f"{'study':<12}{'compared':>9}{'better':>8}{'worse':>7}{'gain':>9}")
+    for name in arguments.only:
+        find = functools.partial(against_named, name, studies[name]["budgets"], out)
+        studies[name]["fresh"] = cached(out / f"{name}-fresh.json", find)
+        one = of_fresh(studies[name]["fresh"])
+        print(f"{name:<12}{one['compared']:>9}{one['better']:>8}{one['worse']:>7}{one['gain']:>+9.4f}", flush=True)
         keep()
     print(json.dumps(summary(studies), indent=2))
 
