@@ -14,8 +14,8 @@ seeds each, in different spaces and on different splits of scikit-learn's digits
   in turn.
 - named networks: of those within the same limit, none must have a higher estimate in the study (latencies differ from
   one measurement to the next: a named network may be within the limit here and not when it was picked); and since the
-  pick was chosen by that estimate, all picks and named networks are trained on five fresh seeds. The pick is beaten where
-  the 95 % interval of the difference, paired by seed, lies below zero.
+  pick was chosen by that estimate, all picks and named networks are trained on five fresh seeds. The pick is beaten
+  where the 95 % interval of the difference, paired by seed, lies below zero.
 
 What is in `--out` is not run again, so that a run which was cut off goes on.
 
