@@ -157,7 +157,7 @@ def test_how_often_predictions_of_picks_held_is_said_as_verified() -> None:
     low = stats.beta.ppf(0.025, held, len(rows) - held + 1)  # Clopper and Pearson 1934
     high = stats.beta.ppf(0.975, held + 1, len(rows) - held) if held < len(rows) else 1.0
     assert found["interval"] == pytest.approx([low, high])
-    said = f"{held} of {len(rows)} picks, {held / len(rows):.0%} (95 % interval {low:.0%} to {high:.0%})"
+    said = f"{held} of {len(rows)} picks, {held / len(rows):.0%} (95% interval {low:.0%} to {high:.0%})"
     for name in ("benchmarks/README.md", "docs/picking.md"):
         assert said.replace("%", " %") in page(name)
 
