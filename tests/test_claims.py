@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ressearch.networks.blocks import BLOCKS
 from ressearch.networks.shortcuts import SHORTCUTS
@@ -136,3 +138,38 @@ def test_the_macs_of_the_search_that_was_to_pay_are_said() -> None:
     low, high = summary["macs_shares"]
     said = f"{summary['macs_share_of_all']:.0%} of its MACs ({low:.0%} to {high:.0%} by seed)".replace("%", " %")
     assert said in page("benchmarks/README.md")
+
+
+PICKS = json.loads((ROOT / "benchmarks/results/picks.json").read_text())
+
+
+def of_picks(part: str) -> list[dict[str, Any]]:
+    return [one for study in PICKS["studies"].values() for one in study.get(part, ())]
+
+
+def test_how_often_predictions_of_picks_held_is_said_as_verified() -> None:
+    found, rows = PICKS["summary"]["predictions"], of_picks("predictions")
+    held = sum(one["low"] <= np.mean(one["seed_val_accuracies"]) <= one["high"] for one in rows)
+    assert (found["verified"], found["held"]) == (len(rows), held)
+    assert len(rows) >= 40
+    assert all(min(one["seeds"]) >= 2 for one in rows)  # the studies trained seeds 0 and 1
+    assert all(one["bound"] is None or one["has"] <= one["bound"] for one in rows)
+    low = stats.beta.ppf(0.025, held, len(rows) - held + 1)  # Clopper and Pearson 1934
+    high = stats.beta.ppf(0.975, held + 1, len(rows) - held) if held < len(rows) else 1.0
+    assert found["interval"] == pytest.approx([low, high])
+    said = f"{held} of {len(rows)} picks, {held / len(rows):.0%} (95% interval {low:.0%} to {high:.0%})"
+    for name in ("benchmarks/README.md", "docs/picking.md"):
+        assert said.replace("%", " %") in page(name)
+
+
+def test_that_picks_keep_their_limits_and_beat_named_networks_is_said_as_measured() -> None:
+    limits, fresh = PICKS["summary"]["budgets"], PICKS["summary"]["fresh"]
+    rows, pairs = of_picks("budgets"), of_picks("fresh")
+    exact = [one for one in rows if one["limit"] != "latency"]
+    assert all(one["has"] <= one["bound"] for one in exact)
+    assert all(other["estimate"] <= one["estimate"] for one in exact for other in one["named"])
+    assert (limits["budgets"], limits["counted"], fresh["compared"]) == (len(rows), len(exact), len(pairs))
+    better, worse = sum(one["low"] > 0 for one in pairs), sum(one["high"] < 0 for one in pairs)
+    text = page("benchmarks/README.md")
+    assert f"{len(exact)} of the {len(rows)} picks" in text
+    assert f"of {len(pairs)} comparisons the pick is better in {better} and worse in {worse}" in text
