@@ -80,10 +80,11 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _safetensors(content: bytes) -> dict[str, Any]:
+    state = safetensors.torch.load(content)  # first: what it takes has a header
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     described = json.loads(header.get("__metadata__", {}).get("ressearch", "{}"))
-    return {**described, "state": safetensors.torch.load(content)}
+    return {**described, "state": state}
 
 
 def _pickled(content: bytes) -> Mapping[str, Any]:

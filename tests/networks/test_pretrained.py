@@ -177,7 +177,8 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ArchitectureError, match=r"absent\.pt: cannot be read: no such file"):
         read_weights(tmp_path / "absent.pt")
     for name in ("w.pt", "w.safetensors"):
-        for content in (b"", b"neither", b"\x08\0\0\0\0\0\0\0nonsense"):
+        list_as_header, deep = b"\x02" + bytes(7) + b"[]", (99_999).to_bytes(8, "little") + b"[" * 99_999
+        for content in (b"", b"neither", b"\x08\0\0\0\0\0\0\0nonsense", list_as_header, deep):
             (tmp_path / name).write_bytes(content)
             with pytest.raises(ArchitectureError, match="holds no weights that can be read"):
                 read_weights(tmp_path / name)
