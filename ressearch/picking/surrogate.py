@@ -242,11 +242,11 @@ class Surrogate:
             )
         if calibration["on"] == "all":
             lines.append(
-                f"{calibration['drawn_at_random']} trials were drawn at random, too few to scale the 90 % intervals "
-                f"on: scaled on all {calibration['n']}, they may hold less often"
+                f"{calibration['drawn_at_random']} trials were drawn at random or had fresh seeds, too few to scale the "
+                f"90 % intervals on: scaled on all {calibration['n']}, they may hold less often"
             )
         else:
-            lines.append(f"90 % intervals scaled on {calibration['n']} trials that were drawn at random")
+            lines.append(f"90 % intervals scaled on {calibration['n']} trials drawn at random or on fresh seeds")
         held = [f"{value:.0%} of those {key}" for key, value in calibration["coverage"].items() if value is not None]
         return "\n".join([*lines, *([f"they held for {' and '.join(held)}"] if held else [])])
 

@@ -178,7 +178,7 @@ def test_facts_are_json_and_say_what_was_seen(surrogate: Surrogate) -> None:
     assert facts["held_out"]["spearman"] > 0.9
     assert 0 < facts["held_out"]["mean_absolute_error"] < 0.06
     assert str(surrogate).splitlines()[0] == "predicted from 60 trials of 60 networks (0 stopped early)"
-    assert "90 % intervals scaled on 60 trials that were drawn at random" in str(surrogate)
+    assert "90 % intervals scaled on 60 trials drawn at random or on fresh seeds" in str(surrogate)
     assert "they held for" in str(surrogate)
 
 
@@ -190,7 +190,7 @@ def test_intervals_are_scaled_on_what_was_drawn_at_random_alone() -> None:
     few = Surrogate.of(with_run(results, sampler={"name": "tpe", "n_startup_trials": 9}))
     calibration = few.facts["calibration"]
     assert (calibration["on"], calibration["n"], calibration["drawn_at_random"]) == ("all", 60, 9)
-    assert "9 trials were drawn at random, too few to scale the 90 % intervals on" in str(few)
+    assert "9 trials were drawn at random or had fresh seeds, too few to scale the 90 % intervals on" in str(few)
 
 
 def test_too_few_trials_are_refused() -> None:
