@@ -242,8 +242,8 @@ class Surrogate:
             )
         if calibration["on"] == "all":
             lines.append(
-                f"{calibration['drawn_at_random']} trials were drawn at random or had fresh seeds, too few to scale the "
-                f"90 % intervals on: scaled on all {calibration['n']}, they may hold less often"
+                f"{calibration['drawn_at_random']} trials were drawn at random or had fresh seeds, too few to scale "
+                f"the 90 % intervals on: scaled on all {calibration['n']}, they may hold less often"
             )
         else:
             lines.append(f"90 % intervals scaled on {calibration['n']} trials drawn at random or on fresh seeds")
