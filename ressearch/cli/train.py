@@ -29,6 +29,7 @@ Told = Callable[["EpochResult", "Recipe"], Any]
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), help="[0; of a trial one its study has not used]")
 @click.option("--all-data", is_flag=True, help="Train on the validation part too: no validation score exists then.")
 @click.option("--test", is_flag=True, help="Score the test part after the last epoch, once.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads [as torch takes]; 1 on cores in use.")
 @with_overrides
 @with_force
 @with_plugins

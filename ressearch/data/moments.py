@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ressearch.cache import cache_directory
 from ressearch.data.lazy import Lazy
+from ressearch.threads import torch_threads
 
 _BLOCK = 2**18
 """Numbers of a block: as few as the processor's cache holds, which is ten times as fast as blocks of megabytes."""
@@ -37,7 +37,7 @@ def moments(pool: Tensor | Lazy, places: Tensor) -> tuple[Tensor, Tensor]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads(kept.read_text(encoding="utf-8"))
             return _shaped(torch.tensor(found["mean"]), torch.tensor(found["std"]), len(pool.shape))
-    with _one_thread():
+    with torch_threads(1):  # blocks are small
         mean, std = _measure(pool, places)
     if kept is not None:
         with contextlib.suppress(OSError):
@@ -46,17 +46,6 @@ def moments(pool: Tensor | Lazy, places: Tensor) -> tuple[Tensor, Tensor]:
             part.write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}), encoding="utf-8")
             part.replace(kept)
     return _shaped(mean, std, len(pool.shape))
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have torch use one thread: blocks are small, and on a busy machine its threads would wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def are_kept(pool: Tensor | Lazy, places: Tensor) -> bool:

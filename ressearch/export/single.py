@@ -29,6 +29,7 @@ from ressearch.export.card import Card, Score, write_card
 from ressearch.export.request import Request
 from ressearch.export.sources import training
 from ressearch.networks.architecture import Architecture
+from ressearch.threads import torch_threads
 from ressearch.training import Engine, EpochResult, Recipe, checkpoint
 from ressearch.training.classifier import Classifier, accuracy, classifier_of, from_file, input_dtype_of, to_bytes
 from ressearch.version import __version__
@@ -75,6 +76,7 @@ def train(
     overrides: tuple[str, ...] = (),
     allow_plugins: bool = False,
     force: bool = False,
+    threads: int | None = None,
     told: Callable[[EpochResult, Recipe], Any] = lambda result, recipe: None,
 ) -> Training:
     """Train one network into a directory, or go on with it there.
@@ -91,6 +93,7 @@ def train(
         overrides: ``recipe.lr=0.05``, ``data.size=32``, as ``--set`` takes them.
         allow_plugins: run the plugins that came with the study; they are code.
         force: begin anew, whatever training the directory holds.
+        threads: CPU threads, within this call; None is as torch takes. With other processes on the cores 1 is fastest.
         told: is told of each epoch that ended, and the recipe.
 
     Raises:
@@ -99,7 +102,7 @@ def train(
     """
     asked = request.read(network, data, recipe, epochs, seed, all_data, overrides, allow_plugins)
     directory = Path(out)
-    with _owned(directory):
+    with _owned(directory), torch_threads(threads):
         record = _begin(directory, asked, force)
         if not (directory / WEIGHTS).is_file() or record["ended_epoch"] is None:
             record = _carry_out(directory, asked, record, told)

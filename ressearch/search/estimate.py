@@ -27,6 +27,7 @@ from ressearch.search.study import Study
 from ressearch.spaces.space import SearchSpace
 from ressearch.spaces.trials import RandomTrial
 from ressearch.statistics.power import detectable, expected_deviation
+from ressearch.threads import torch_threads
 from ressearch.training.choose import Choice, expect, step_seconds
 
 _LISTED, _SAMPLED, _TIMED, _REASONS = 5000, 1000, 5, 5
@@ -192,12 +193,8 @@ def epoch_seconds(study: Study, priced: list[tuple[Cost, Architecture]], threads
     the networks cost, this takes some seconds (`_WORK`, `_PATIENCE`): of a dear one a step on fewer examples is timed,
     one that is too dear even so is left to the fit.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         timed = _timed(study, priced)
-    finally:
-        torch.set_num_threads(before)
 
     def features(pairs: list[tuple[Cost, Architecture]]) -> np.ndarray:
         if len(timed) == 1:

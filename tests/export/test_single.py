@@ -314,3 +314,15 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_made(tmp_path: P
     with pytest.raises(StudyError, match=r"recipe\.init: "):
         quick(tmp_path / "out", network="basic-d1.1-w8.16", recipe=Recipe(init=str(file)), epochs=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_threads_are_those_asked_for_while_it_trains_alone(tmp_path: Path) -> None:
+    used: list[int] = []
+    before = torch.get_num_threads()
+    quick(tmp_path / "out", threads=before + 1, epochs=1, told=lambda *given: used.append(torch.get_num_threads()))
+    quick(tmp_path / "as", epochs=1, told=lambda *given: used.append(torch.get_num_threads()))
+    assert used == [before + 1, before]
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError):
+        quick(tmp_path / "bad", threads=before + 1, told=lambda *given: 1 / 0)
+    assert torch.get_num_threads() == before
