@@ -100,8 +100,9 @@ def _require_place(out: Path, force: bool, card: Path) -> None:
 def _in_precision(found: Trained, dtype: str, directory: str, allow_plugins: bool) -> tuple[Classifier, list[str]]:
     """Return the classifier in a precision, and what that costs it on the validation part."""
     from ressearch.errors import DataError, StudyError
-    from ressearch.export.sources import accuracies, study_of
+    from ressearch.export.sources import accuracies
     from ressearch.results import load
+    from ressearch.search.again import study_of
     from ressearch.training.classifier import DTYPES
 
     if dtype == "float32":

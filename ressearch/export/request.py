@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from ressearch.data import Dataset, Splits, load_dataset, split
 from ressearch.data.registry import keep_in_memory
 from ressearch.errors import ArchitectureError, StudyError, StudyErrors
-from ressearch.export.sources import find_trial, study_of
+from ressearch.export.sources import find_trial
 from ressearch.networks.architecture import Architecture
 from ressearch.networks.cost import input_channels
 from ressearch.networks.named import is_name, read_network
 from ressearch.networks.pretrained import Weights, read_weights
 from ressearch.search import documents
+from ressearch.search.again import fresh_seed, study_of
 from ressearch.search.explain import complaints
 from ressearch.search.initial import adaptations
 from ressearch.search.sections import DataSection
@@ -80,7 +81,7 @@ def read(
     section = sections.data
     dataset = data if isinstance(data, Dataset) else load_dataset(section.name, section.options)
     splits = split(dataset, 0, section.validation, section.test, section.fraction, section.per_class)
-    init = None if sections.recipe.init is None else read_weights(_beside(recipe) / sections.recipe.init)
+    init = _initial(sections.recipe, recipe)
     title = str(network) if not isinstance(network, Architecture) and is_name(str(network)) else architecture.name
     return _request(architecture, dataset, splits, sections, title, all_data, None, init)
 
@@ -99,9 +100,12 @@ def _document(recipe: Recipe | str | Path | None) -> documents.Document:
     return documents.Document(read_in.source, read_in.text, {"recipe": read_in.values}, lines)
 
 
-def _beside(recipe: Recipe | str | Path | None) -> Path:
-    """Return the directory that a recipe's paths are relative to: that of its file, if it has one."""
-    return Path(recipe).parent if isinstance(recipe, str | Path) else Path()
+def _initial(recipe: Recipe, source: Recipe | str | Path | None) -> Weights | None:
+    """Return the weights that a recipe names, relative to the directory of its file if it has one; None for none."""
+    if recipe.init is None:
+        return None
+    beside = Path(source).parent if isinstance(source, str | Path) else Path()
+    return read_weights(beside / recipe.init)
 
 
 def _sections(document: documents.Document, overrides: tuple[str, ...], epochs: int | None, seed: int) -> _Sections:
@@ -149,14 +153,10 @@ def _of_trial(
         if isinstance(layout, bool | np.bool_):
             document.values["recipe"]["channels_last"] = bool(layout)
     document.values.pop("data", None)
-    fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
-    sections = _sections(document, overrides, epochs, fresh if seed is None else seed)
+    sections = _sections(document, overrides, epochs, fresh_seed(results) if seed is None else seed)
     sections = sections.model_copy(update={"data": study.data})
-    named = sections.recipe.init
-    if named is not None and named == study.recipe.init:
-        init = study.initial_weights
-    else:
-        init = None if named is None else read_weights(_beside(recipe) / named)
+    is_the_studys = sections.recipe.init == study.recipe.init
+    init = study.initial_weights if is_the_studys else _initial(sections.recipe, recipe)
     of = f"trial {trial} of the study '{results.run['name']}'"
     architecture = architecture_of(row)
     return _request(architecture, study.dataset, study.splits(), sections, architecture.name, all_data, of, init)

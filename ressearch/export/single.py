@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import torch
 
 from ressearch import durable
 from ressearch.data import Dataset, Splits
@@ -29,6 +28,7 @@ from ressearch.export.card import Card, Score, write_card
 from ressearch.export.request import Request
 from ressearch.export.sources import training
 from ressearch.networks.architecture import Architecture
+from ressearch.search.resources import trial_device
 from ressearch.threads import torch_threads
 from ressearch.training import Engine, EpochResult, Recipe, checkpoint
 from ressearch.training.classifier import Classifier, accuracy, classifier_of, from_file, input_dtype_of, to_bytes
@@ -178,7 +178,7 @@ def _carry_out(
     directory: Path, asked: Request, record: dict[str, Any], told: Callable[[EpochResult, Recipe], Any]
 ) -> dict[str, Any]:
     """Train what is missing and write the weights."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = trial_device(None)
     splits = asked.splits.to(device)
     place, history = str(directory / CHECKPOINT), []
     state = None

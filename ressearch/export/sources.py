@@ -20,6 +20,8 @@ from ressearch.results.record import TrialRecord
 from ressearch.results.run_file import RUN_FILE
 from ressearch.results.status import Status
 from ressearch.results.storage import WEIGHTS, is_url, weights_name
+from ressearch.search.again import fresh_seed, study_of
+from ressearch.search.resources import trial_device
 from ressearch.training.classifier import Classifier, accuracy, classifier_of, from_file, input_dtype_of
 
 if TYPE_CHECKING:
@@ -236,18 +238,6 @@ def _agrees(source: TrialRecord, architecture: Architecture, facts: dict[str, An
     )
 
 
-def study_of(
-    results: Results, directory: str | Path, allow_plugins: bool = False, data: Dataset | None = None
-) -> Study:
-    """Return the study of some results with the data that it began with. Raises as `trained`."""
-    from ressearch.search.changes import require_same_data
-    from ressearch.search.study import Study
-
-    study = Study.from_directory(results.directory, allow_plugins, data, directory)
-    require_same_data(study, results.run, directory)
-    return study
-
-
 def _again(
     results: Results, record: TrialRecord, directory: str | Path, allow_plugins: bool, data: Dataset | None, why: str
 ) -> Trained:
@@ -255,9 +245,8 @@ def _again(
     from ressearch.training import Engine
 
     study = study_of(results, directory, allow_plugins, data)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    splits = study.splits().to(device)
-    fresh = int(max(max(seeds) for seeds in results.trials["seeds"])) + 1
+    splits = study.splits().to(trial_device(None))
+    fresh = fresh_seed(results)
     layout = record.row.get("channels_last")
     pinned = {"channels_last": bool(layout)} if isinstance(layout, bool | np.bool_) else {}
     recipe = recipe_of(record.row).model_copy(update={"seeds": (fresh,), **pinned})
@@ -289,7 +278,7 @@ def accuracies(study: Study, classifiers: Sequence[Classifier]) -> list[float]:
 
     Raises StudyError if the data are not on this machine.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = trial_device(None)
     part = study.splits().validation
     found = []
     for one in classifiers:
@@ -298,4 +287,4 @@ def accuracies(study: Study, classifiers: Sequence[Classifier]) -> list[float]:
     return found
 
 
-__all__ = ["Trained", "accuracies", "find_trial", "read_run_of", "study_of", "train", "trained", "training"]
+__all__ = ["Trained", "accuracies", "find_trial", "read_run_of", "train", "trained", "training"]

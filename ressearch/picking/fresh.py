@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from ressearch import durable
 from ressearch.networks.architecture import Architecture
 from ressearch.picking.field import Field
-from ressearch.results.store import Results, load
+from ressearch.results.store import Results
+from ressearch.search.again import fresh_seed, study_of
 from ressearch.search.recorded import recipe_of
+from ressearch.search.resources import trial_device
 
 if TYPE_CHECKING:
-    from ressearch.data import Splits
+    from ressearch.data import Dataset, Splits
     from ressearch.search.study import Study
     from ressearch.training.recipe import Recipe
 
@@ -51,29 +53,24 @@ class Trainer:
     recipe: Recipe
 
     @classmethod
-    def of(cls, directory: str | Path, allow_plugins: bool = False, data: Any = None) -> Trainer:
+    def of(
+        cls, results: Results, directory: str | Path, allow_plugins: bool = False, data: Dataset | None = None
+    ) -> Trainer:
         """Return the trainer of a study.
 
         Args:
-            directory: the study directory.
-            allow_plugins: as in `ressearch.pick`.
-            data: the study's data set, if it was one in memory.
+            results, directory, allow_plugins, data: as `ressearch.search.again.study_of` takes them.
 
         Raises:
-            StudyError: the directory holds no study, or its data have changed.
+            StudyError: its data have changed.
         """
-        import torch
-
-        from ressearch.search.changes import require_same_data
-        from ressearch.search.study import Study
-
-        results = load(directory)
-        study = Study.from_directory(results.directory, allow_plugins, data, directory)
-        require_same_data(study, results.run, directory)
-        recipe = recipe_for(results)
-        fresh = 1 + max(max(seeds) for seeds in results.trials["seeds"])
+        study, recipe, fresh = (
+            study_of(results, directory, allow_plugins, data),
+            recipe_for(results),
+            fresh_seed(results),
+        )
         seeds = tuple(range(fresh, fresh + len(recipe.seeds)))
-        splits = study.splits().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        splits = study.splits().to(trial_device(None))
         return cls(results, study, splits, recipe.model_copy(update={"seeds": seeds}))
 
     def train(self, architecture: Architecture) -> Reached:

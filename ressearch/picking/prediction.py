@@ -234,7 +234,7 @@ def verify(
         StudyError: the directory holds no study, or its data have changed.
         Diverged: a loss was no number.
     """
-    trainer = Trainer.of(directory, allow_plugins, data)
+    trainer = Trainer.of(load(directory), directory, allow_plugins, data)
     place = trainer.results.directory
     known = {one.name: one for one in read_verified(place)}
     found = []

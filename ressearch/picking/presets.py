@@ -99,7 +99,7 @@ def train_presets(
     wanted = {name: architecture for name, architecture in wanted.items() if architecture.name not in done}
     if not wanted:
         return []
-    trainer = Trainer.of(directory, allow_plugins, data)
+    trainer = Trainer.of(results, directory, allow_plugins, data)
     known = {one.preset: one for one in read_presets(results) if one.epochs == trainer.recipe.epochs}
     for name, architecture in wanted.items():
         if name not in known:

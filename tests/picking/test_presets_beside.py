@@ -133,7 +133,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("ressearch.search.study.Study.from_directory", lambda *arguments: made)
     monkeypatch.setattr("ressearch.search.changes.require_same_data", lambda *arguments: None)
     monkeypatch.setattr("ressearch.picking.fresh.recipe_for", lambda results: made.recipe)
-    for place in (presets_module, ressearch.picking.frontier, ressearch.picking.fresh):
+    for place in (presets_module, ressearch.picking.frontier):
         monkeypatch.setattr(place, "load", lambda directory: results)
     return tmp_path
 
